@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Grace periods. Code that follows pointers without a lock does so inside an epoch section; what a
+ * writer has unlinked is freed only when every section that was open at that time has ended.
+ *
+ *      CPU 0 (walks)                     CPU 1 (unmaps)
+ *      epoch_enter                                                       global epoch  local 0
+ *      load entry -> node N                                                   7           7
+ *                                        clear entry; epoch_defer(N)          7           7
+ *                                        epoch_poll: CPU 0 is at 7 -> 8       8           7
+ *      lock N, see it is stray, retry    epoch_poll: CPU 0 is at 7, waits     8           7
+ *      epoch_exit                                                             8           -
+ *                                        epoch_poll -> 9, -> 10: N is freed  10           -
+ *
+ * No timer is needed: a CPU outside a section (idle, or inside a guest) never holds anybody up, and
+ * the epoch is advanced by those who defer. Memory is bounded: items are links inside the objects
+ * themselves, and epoch_defer polls each time.
+ */
+#ifndef BASE_EPOCH_H
+#define BASE_EPOCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Lives inside the deferred object. `free` runs once, on some CPU, outside any lock. */
+struct epoch_item {
+	struct epoch_item *next;
+	void (*free)(struct epoch_item *item);
+};
+
+/* Opens or closes a section on this CPU; sections nest. A full barrier when the outermost opens. */
+void epoch_enter(void);
+void epoch_exit(void);
+/* Is this CPU inside a section? */
+bool epoch_inside(void);
+
+/* Takes an unlinked object; it is freed after a grace period. Allowed inside a section. */
+void epoch_defer(struct epoch_item *item, void (*free)(struct epoch_item *item));
+
+/* Advances the epoch if every open section has seen it, and frees what this CPU deferred and what
+ * has ripened. Never waits. Returns how many items it freed. */
+unsigned epoch_poll(void);
+
+/* Frees everything that this CPU has deferred, waiting for the sections of other CPUs.
+ * Precondition: this CPU is outside any section and holds no lock. */
+void epoch_drain(void);
+
+/* Items that this CPU has deferred and not yet freed. */
+uint64_t epoch_pending(void);
+
+#endif

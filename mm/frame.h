@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Frames: one slot of metadata for each 4 KiB of RAM, and the rules of who may use it.
+ *
+ *              from_unused               get                     the count word, `refs`:
+ *   UNUSED ───────────────▶ BUSY ──▶ SHARED(1) ⇄ SHARED(n)        0            UNUSED
+ *      ▲                     ▲ │          │ last put              1            BUSY
+ *      │   destructor done   │ │          ▼                       n + 1        SHARED(n)
+ *      └─────────────────────┴─┼──────  BUSY                      0x80000000   UNIQUE
+ *                              ▼
+ *                           UNIQUE        (seed 002, ref state machine M1-M16)
+ *
+ * Zero means UNUSED so that a zeroed array is a valid one, and the last put lands on BUSY by itself,
+ * so that nobody can take the frame before its destructor has finished.
+ *
+ * A frame of 2 MiB or 1 GiB is a block: its first slot, the head, carries order 9 or 18, the kind
+ * and the count; the others are tails that name the head. A reference to any page of a block counts
+ * on the head, and the block is freed as a whole.
+ */
+#ifndef MM_FRAME_H
+#define MM_FRAME_H
+
+#include <stdatomic.h>
+
+#include "base/addr.h"
+#include "base/epoch.h"
+#include "base/lock.h"
+
+#define FRAME_ORDER_4K 0
+#define FRAME_ORDER_2M 9
+#define FRAME_ORDER_1G 18
+#define FRAME_ORDERS   (FRAME_ORDER_1G + 1)
+
+/* What a frame is used as; also the row of the accounts in `mem`. */
+enum frame_kind {
+	FRAME_FREE = 0,	    /* the allocator's */
+	FRAME_RESERVED,	    /* firmware's, holes: never handed out */
+	FRAME_IMAGE,	    /* Nestling's text, data, boot modules */
+	FRAME_META,	    /* frame metadata */
+	FRAME_KERNEL,	    /* stacks, per-CPU areas, control blocks, bitmaps */
+	FRAME_HOST_TABLE,   /* page-table node of Nestling itself */
+	FRAME_STAGE2_TABLE, /* page-table node of a guest */
+	FRAME_GUEST,	    /* guest RAM: untyped, the only kind whose bytes may be copied raw */
+	FRAME_TAIL,	    /* page of a block that is not its head */
+	FRAME_KINDS,
+};
+
+#define FRAME_UNUSED   0u
+#define FRAME_BUSY     1u
+#define FRAME_UNIQUE   0x80000000u
+#define FRAME_REFS_MAX 0x3fffffffu
+
+#define FRAME_NONE UINT32_MAX /* no frame number: links are 32-bit, 16 TiB of RAM */
+
+/* State of a page-table node, in its frame's slot. All but `lock` are guarded by `lock`. */
+struct frame_node {
+	union rwlock lock;
+	uint16_t present; /* entries that are not absent */
+	uint8_t level;	  /* 1 = leaf table */
+	bool stray;	  /* taken out of its tree; whoever locks it late must start again */
+};
+
+struct frame {
+	_Atomic uint32_t refs;
+	uint8_t kind;  /* enum frame_kind */
+	uint8_t order; /* of the block that this frame is the head of */
+	uint16_t flags;
+	union {
+		struct frame_node node;	 /* FRAME_*_TABLE */
+		struct epoch_item defer; /* retired, waiting for its grace period */
+		struct {		 /* FRAME_FREE (guarded by the allocator's lock), lists */
+			uint32_t next, prev;
+			uint64_t list;
+		} link;
+		uint32_t head; /* FRAME_TAIL: frame number of the head */
+		uint64_t word[3];
+	};
+};
+
+_Static_assert(sizeof(struct frame) == 32, "the budget: at most 32 bytes a frame");
+
+/* The slot array is linear in the frame number. Valid for frames inside RAM only: see frame_at. */
+extern uint64_t frame_limit; /* one past the largest frame number of RAM */
+
+#include <arch/layout.h>
+
+static inline struct frame *frame_slot(uint64_t pfn)
+{
+	return (struct frame *)META_BASE + pfn;
+}
+
+static inline uint64_t frame_pfn(const struct frame *f)
+{
+	return (uint64_t)(f - (const struct frame *)META_BASE);
+}
+
+static inline hpa_t frame_hpa(const struct frame *f)
+{
+	return hpa(frame_pfn(f) << PAGE_SHIFT);
+}
+
+static inline uint64_t frame_size(const struct frame *f)
+{
+	return PAGE_SIZE << f->order;
+}
+
+/*
+ * Where host-physical memory of RAM is seen by the hypervisor. The only way from one to the other.
+ * Precondition: `a` lies in RAM (frame_at(a) is not NULL) or the linear map is known to have it.
+ */
+static inline hva_t hpa_to_hva(hpa_t a)
+{
+	return hva(LINEAR_BASE + a.hpa);
+}
+
+static inline void *hpa_ptr(hpa_t a)
+{
+	return hva_ptr(hpa_to_hva(a));
+}
+
+/* The inverse, for an address inside the linear map. */
+static inline hpa_t hva_to_hpa(hva_t a)
+{
+	return hpa(a.hva - LINEAR_BASE);
+}
+
+/*
+ * The slot of the frame that contains `a`, or NULL when `a` lies in no RAM. Does not resolve tails.
+ */
+struct frame *frame_at(hpa_t a);
+
+/* The head of the block that `f` belongs to; `f` itself for a head or a plain frame. */
+struct frame *frame_head(struct frame *f);
+
+/*
+ * Claims unused memory as one tracked block of 2^order frames with one reference.
+ * Errors, nothing changed: -EINVAL (a is not aligned to the size), -ERANGE (not wholly in RAM),
+ * -EBUSY (some frame of it is not UNUSED).
+ */
+int frame_from_unused(hpa_t a, unsigned order, enum frame_kind kind, struct frame **out);
+
+/*
+ * Takes one more reference to a frame that somebody may be giving back at this moment.
+ * Errors, nothing changed: -EINVAL (unaligned), -ERANGE (no RAM), -ENOENT (UNUSED), -EAGAIN (BUSY),
+ * -EBUSY (UNIQUE). On success *out is the head.
+ */
+int frame_from_in_use(hpa_t a, struct frame **out);
+
+/*
+ * One more, or n more, references for a caller that owns one already. `f` is a head.
+ * Panics long before the count could wrap (FRAME_REFS_MAX).
+ */
+void frame_get(struct frame *f);
+void frame_get_n(struct frame *f, uint32_t n);
+
+/*
+ * Gives one reference back. The last one runs the kind's destructor, exactly once, and hands the
+ * memory to the allocator. `f` is a head. Panics when there is no reference to give back.
+ */
+void frame_put(struct frame *f);
+void frame_put_n(struct frame *f, uint32_t n);
+
+/* Snapshot of the number of references; 0 for UNUSED and BUSY, 1 for UNIQUE. */
+uint32_t frame_refs(const struct frame *f);
+
+const char *frame_kind_name(enum frame_kind kind);
+
+/* Destructor of a kind: runs with the frame BUSY, before the allocator gets it. NULL for none. */
+void frame_set_destructor(enum frame_kind kind, void (*destroy)(struct frame *f));
+
+#endif

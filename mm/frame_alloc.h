@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The frame allocator: a buddy system over all RAM, with a small stack of single frames for each
+ * CPU in front of it. All state is in the frames' metadata: a free page is never touched.
+ *
+ *   order 0 1 2 ... 9 (2 MiB) ... 18 (1 GiB)
+ *
+ * Memory may come back in other portions than it was handed out in. Every function may be called
+ * on any CPU; none sleeps; errors leave everything as it was.
+ */
+#ifndef MM_FRAME_ALLOC_H
+#define MM_FRAME_ALLOC_H
+
+#include "base/addr.h"
+#include "mm/frame.h"
+
+/* Flags of an allocation. */
+#define ALLOC_ZERO 1u /* the memory reads as zero */
+
+/*
+ * One block of 2^order frames (order <= FRAME_ORDER_1G), aligned to its size, tracked, with one
+ * reference that the caller owns; give it back with frame_put. NULL: no memory of that shape.
+ */
+struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags);
+
+/*
+ * Adds [start, start + bytes) to the free memory; both page-aligned, in RAM, every slot UNUSED.
+ * Used at boot, and for reclaiming boot-time memory. Not while a block in it is in use.
+ */
+void frame_alloc_add(hpa_t start, uint64_t bytes);
+
+/* The allocator's end of frame_put: slots are BUSY, become UNUSED and free. */
+void frame_alloc_release(struct frame *head, unsigned order);
+
+/* Zeroes up to `n` free frames ahead of time, for ALLOC_ZERO of order 0. Called when idle.
+ * Returns how many it added. */
+unsigned frame_alloc_prezero(unsigned n);
+
+/* Gives the frames in this CPU's stack back to the buddy system, so that blocks can form. */
+void frame_alloc_drain(void);
+
+/* Bytes by use. A snapshot: exact when nobody allocates meanwhile. */
+struct frame_account {
+	uint64_t total;		     /* all RAM that has metadata */
+	uint64_t by_kind[FRAME_KINDS]; /* bytes in use by kind; FRAME_FREE is what is free */
+	uint64_t zeroed;	     /* part of FRAME_FREE that is known to be zero */
+	uint64_t largest_free;	     /* size of the largest free block */
+};
+void frame_account(struct frame_account *out);
+
+/* Books `bytes` as used by `kind` (negative: no longer). For memory that is not from frame_alloc. */
+void frame_account_add(enum frame_kind kind, int64_t bytes);
+
+/*
+ * Tests only: makes the allocation that is `skip` calls away fail, once. skip < 0 switches it off.
+ * Costs nothing in an unchecked build, where it does nothing.
+ */
+void frame_alloc_fail_after(int64_t skip);
+
+/* Walks all free lists and slots. Returns the number of violations, each told to `report`. */
+uint64_t frame_audit(void (*report)(const char *text));
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What is common to all page tables, whatever their format: rights, leaves, the table object.
+ *
+ * Addresses that a table translates ("va" here) are host-virtual for a host table and guest-physical
+ * for stage 2. The engine works on their raw 64-bit value; the typed interfaces are above it
+ * (mm/vm_space.h for guests, mm/kspace.h for Nestling itself).
+ *
+ * Levels are numbered from the leaves: 1 = 4 KiB entries, 2 = 2 MiB, 3 = 1 GiB, 4 = 512 GiB, 5.
+ */
+#ifndef MM_PT_H
+#define MM_PT_H
+
+#include "base/addr.h"
+#include "mm/frame.h"
+#include "mm/tlb.h"
+
+/* Rights and marks of a leaf. A format says which of them it can express. */
+typedef uint32_t pt_attr_t;
+
+#define PT_READ	    (1u << 0)
+#define PT_WRITE    (1u << 1)
+#define PT_EXEC	    (1u << 2)
+#define PT_USER	    (1u << 3) /* host tables only */
+#define PT_GLOBAL   (1u << 4) /* host tables only */
+#define PT_ACCESSED (1u << 5)
+#define PT_DIRTY    (1u << 6)
+#define PT_TRACKED  (1u << 7) /* the leaf owns a reference to its frame; not changed by protect */
+
+#define PT_RIGHTS (PT_READ | PT_WRITE | PT_EXEC)
+#define PT_RW	  (PT_READ | PT_WRITE)
+#define PT_RX	  (PT_READ | PT_EXEC)
+#define PT_RWX	  (PT_READ | PT_WRITE | PT_EXEC)
+
+/* Memory type, numbered as x86 does in MTRRs and EPT. */
+#define PT_MEM_SHIFT 8
+#define PT_MEM_MASK  (7u << PT_MEM_SHIFT)
+#define PT_MEM_UC    (0u << PT_MEM_SHIFT)
+#define PT_MEM_WC    (1u << PT_MEM_SHIFT)
+#define PT_MEM_WT    (4u << PT_MEM_SHIFT)
+#define PT_MEM_WP    (5u << PT_MEM_SHIFT)
+#define PT_MEM_WB    (6u << PT_MEM_SHIFT)
+
+#define PT_MAX_LEVELS 5
+
+static inline uint64_t pt_level_size(unsigned level)
+{
+	return PAGE_SIZE << (9 * (level - 1));
+}
+
+static inline unsigned pt_index(uint64_t va, unsigned level)
+{
+	return (unsigned)(va >> (PAGE_SHIFT + 9 * (level - 1))) & 511;
+}
+
+/* One translation. `hpa` is where `va` itself lies only if va is the start; see pt_leaf_hpa. */
+struct pt_leaf {
+	uint64_t va;	/* start of the page */
+	hpa_t hpa;	/* start of the page */
+	uint64_t size;	/* 4 KiB, 2 MiB or 1 GiB; for "nothing here": of the empty slot */
+	pt_attr_t attr; /* 0 for "nothing here" */
+};
+
+/* One step of a walk, as `walk` shows it. */
+struct pt_step {
+	unsigned level;
+	hpa_t table;
+	unsigned index;
+	uint64_t raw;
+	enum { PT_STEP_ABSENT, PT_STEP_TABLE, PT_STEP_LEAF } is;
+};
+
+/* A page table. `root` never changes during its life. */
+struct pt {
+	const struct pt_ops *ops;
+	struct frame *root;
+	struct tlb_domain tlb;
+	_Atomic uint64_t nodes; /* page-table nodes, root included */
+};
+
+/* Limits of a format, decided at boot where the CPU decides them. */
+struct pt_limits {
+	const char *name;   /* "host", "EPT", "NPT" */
+	unsigned levels;    /* 4 or 5 */
+	unsigned max_leaf;  /* largest leaf level: 1, 2 or 3 */
+	uint64_t va_first;  /* the addresses that this table may translate: */
+	uint64_t va_last;   /* va_first .. va_last, both included */
+	uint64_t hpa_limit; /* leaves must end at or below this: 2^MAXPHYADDR */
+	pt_attr_t can;	    /* marks and rights that an entry can express */
+};
+
+#endif

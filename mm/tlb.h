@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Stale translations. Each table has a domain: a generation number, and for each CPU the generation
+ * up to which that CPU's TLB is known to hold nothing stale.
+ *
+ *      CPU 0 (changes the table)              CPU 1 (runs the guest)
+ *      entry := absent                        in guest, `inside` set, seen = 7
+ *      tlb_bump: generation 7 -> 8
+ *      CPU 1 is inside and has seen 7: kick   exit; tlb_leave: inside cleared
+ *      tlb_wait: CPU 1 no longer inside       ...
+ *      frame may go to the allocator          tlb_enter: 8 != 7 -> flush, seen = 8, inside set
+ *
+ * A CPU that is not inside is never interrupted: it flushes before it enters again. The kick must
+ * make a CPU leave the guest, or never enter it, for every CPU that has set `inside` (hv/ closes the
+ * window between the check and the entry).
+ */
+#ifndef MM_TLB_H
+#define MM_TLB_H
+
+#include <arch/this_cpu.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tlb_domain {
+	_Atomic uint64_t generation;	   /* starts at 1 */
+	_Atomic uint64_t inside;	   /* CPUs that may be using translations right now */
+	_Atomic uint64_t seen[MAX_CPUS];   /* generation up to which a CPU has flushed */
+	_Atomic uint64_t flushes, kicks;   /* for the `tlb` command */
+};
+
+void tlb_domain_init(struct tlb_domain *d);
+
+/*
+ * This CPU is about to use translations of `d`. Returns true when it must throw away all of its
+ * translations of `d` first (and counts on it). Call tlb_leave when it has stopped.
+ * Precondition: a kick that arrives from now on is not lost until the guest is entered.
+ */
+bool tlb_enter(struct tlb_domain *d);
+void tlb_leave(struct tlb_domain *d);
+
+/* Makes everything that was cached until now stale. Returns the new generation. */
+uint64_t tlb_bump(struct tlb_domain *d);
+
+/* Kicks each CPU that is inside with an older generation, and waits until none is.
+ * Precondition: this CPU is not inside `d`. */
+void tlb_sync(struct tlb_domain *d, uint64_t generation);
+
+/* Can any CPU still use a translation that was removed before `generation`? */
+bool tlb_passed(const struct tlb_domain *d, uint64_t generation);
+
+/* How to make a CPU leave its guest. Set once at boot by hv/; until then nobody is inside. */
+void tlb_set_kick(void (*kick)(unsigned cpu));
+
+#endif

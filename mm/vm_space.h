@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * VmSpace: the memory of one guest, as a table of stage 2 and the rules for changing it (seed 003).
+ * Generic over the format: ept/ creates one with EPT or NPT.
+ *
+ * A mapping is changed through a cursor only. A cursor is a lock over a range of guest-physical
+ * addresses: while it is open nobody else changes a translation of that range, and read-only
+ * cursors over the same range do not exclude each other. What a mutating cursor removes is retired:
+ * it reaches the allocator when no CPU can translate to it any more, at the latest when
+ * vm_cursor_close returns (translations) and after a grace period (lock-free walkers).
+ *
+ *      struct vm_cursor c;
+ *
+ *      err = vm_cursor_open(&c, space, gpa(0x200000), gpa(0x400000), VM_CHANGE);
+ *      if (!err) {
+ *              pages = vm_unmap(&c, 0x200000);
+ *              vm_cursor_close(&c);      <- flushed here, once
+ *      }
+ *
+ * Addresses and lengths are in bytes and multiples of 4 KiB. Errors leave the space as it was.
+ * A cursor is used by the CPU that opened it, which does not sleep or enter a guest meanwhile.
+ */
+#ifndef MM_VM_SPACE_H
+#define MM_VM_SPACE_H
+
+#include "base/addr.h"
+#include "mm/cursor.h"
+#include "mm/pt.h"
+
+struct vm_space;
+
+/*
+ * Brings in memory when something touches a page that is not mapped, or not with the rights wanted:
+ * the guest's own accesses (through hv/) and the hypervisor's copies (through vmio/).
+ * `want` is PT_READ, PT_WRITE or PT_EXEC. Called inside an epoch section, without any lock.
+ * 0: mapped now, try again. -EFAULT: there is no memory at that address, or not with that right.
+ * -ENOMEM: there would be, but the host has none left.
+ */
+typedef int (*vm_fault_handler)(void *context, gpa_t at, pt_attr_t want);
+
+struct vm_space {
+	struct pt pt;
+	vm_fault_handler fault;
+	void *fault_context;
+	_Atomic uint64_t mapped[4]; /* leaves mapped, by level 1..3; [0] unused */
+};
+
+/* -ENOMEM: no memory for the root table; *space is not usable then. */
+int vm_space_init(struct vm_space *space, const struct pt_ops *ops);
+
+/*
+ * Unmaps everything and gives all tables back. Precondition: no cursor is open, no vCPU uses it,
+ * this CPU is outside any epoch section.
+ */
+void vm_space_destroy(struct vm_space *space);
+
+/* Attaches the handler, or none (NULL). Precondition: nobody uses the space yet. */
+void vm_space_set_fault_handler(struct vm_space *space, vm_fault_handler fault, void *context);
+
+/* Calls the handler. -EFAULT when there is none. */
+int vm_space_fault(struct vm_space *space, gpa_t at, pt_attr_t want);
+
+/*
+ * Lock-free lookup of the page that contains `at`: true and *out filled when something is mapped.
+ * Precondition: inside an epoch section; the frame stays allocated until the section ends, but the
+ * mapping may be gone when this returns.
+ */
+bool vm_translate(struct vm_space *space, gpa_t at, struct pt_leaf *out);
+
+/* Lock-free walk, each level's entry as it stands; returns the number of steps (1 .. levels).
+ * Precondition: inside an epoch section. */
+unsigned vm_walk(struct vm_space *space, gpa_t at, struct pt_step steps[PT_MAX_LEVELS]);
+
+/* Entry `index` of a table as a leaf of `level`, for printing. */
+struct pt_leaf vm_decode(struct vm_space *space, uint64_t raw, unsigned level);
+
+enum vm_access {
+	VM_READ,   /* query, find_next, jump */
+	VM_CHANGE, /* those, and map, unmap, protect */
+};
+
+struct vm_cursor {
+	struct pt_cursor c;
+	struct vm_space *space;
+	struct pt_retired retired; /* removed, still reachable by some CPU */
+	bool flush;		   /* rights were taken away: flush at close even if nothing is retired */
+};
+
+/*
+ * Locks [start, end). Errors: -ERANGE (empty, reversed or outside the table's addresses), -EINVAL
+ * (not page-aligned), -ENOMEM (VM_CHANGE only). No cursor is open then. An open cursor is an epoch
+ * section.
+ */
+int vm_cursor_open(struct vm_cursor *c, struct vm_space *space, gpa_t start, gpa_t end,
+		   enum vm_access access);
+
+/* Flushes what has to be flushed, waits until no CPU can reach what was removed, unlocks. */
+void vm_cursor_close(struct vm_cursor *c);
+
+/* Where the cursor stands: start <= at <= end. */
+gpa_t vm_cursor_at(const struct vm_cursor *c);
+
+/*
+ * What is at the cursor. *out is the mapping that covers it, or with attr 0 the empty slot; either
+ * may reach beyond the cursor's range. -EFAULT at the end of the range. Does not move.
+ */
+int vm_query(struct vm_cursor *c, struct pt_leaf *out);
+
+/*
+ * Moves to the first mapping at or after the cursor within `len` bytes: true, and the cursor stands
+ * at it (where it was, if a page already covers it). False: nothing there, the cursor stands at
+ * exactly start + len. Precondition: len page-aligned, within the range that is left.
+ */
+bool vm_find_next(struct vm_cursor *c, uint64_t len);
+
+/* Moves to `at`, start <= at <= end. -ERANGE outside, -EINVAL unaligned; then it does not move. */
+int vm_jump(struct vm_cursor *c, gpa_t at);
+
+/*
+ * Makes sure that `pages` mappings of any shape within the range cannot fail for want of tables.
+ * -ENOMEM: nothing reserved. What is left over is given back at close.
+ */
+int vm_reserve(struct vm_cursor *c, unsigned tables);
+
+/*
+ * Maps the block `frame` (4 KiB, 2 MiB or 1 GiB by its order) at the cursor and moves past it. The
+ * caller's reference moves into the mapping. A mapping that was there is replaced and retired.
+ * Errors: -EINVAL (cursor not aligned to the block; rights the format cannot express; memory type),
+ * -ERANGE (does not fit into what is left of the range), -ENOMEM. Then the reference stays the
+ * caller's and nothing is changed.
+ */
+int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr);
+
+/*
+ * Maps [start, start + len), untracked memory (a device's), with the largest pages that fit, and
+ * moves past it. Errors as vm_map, and -ERANGE above the CPU's physical addresses. On -ENOMEM the
+ * part before the cursor's new position is mapped.
+ */
+int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr);
+
+/*
+ * Removes everything in [at, at + len) and moves past it. Pages that reach over an end are split
+ * and keep their outer part. *pages is the number of 4 KiB pages that were mapped there, those of
+ * large pages and of untracked memory included.
+ * -ENOMEM: a page had to be split and there was no memory; *pages counts what was removed, the
+ * cursor stands where it stopped. Precondition: len page-aligned, within the range that is left.
+ */
+int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages);
+
+/*
+ * Changes the rights (PT_RIGHTS, PT_USER and memory type bits) of the next mapping within `len`
+ * bytes to those of `attr`, splitting it when it is not wholly inside; accessed, dirty and tracked
+ * stay as they are, and bits that the CPU sets meanwhile are not lost. *out is what the mapping was
+ * before, clipped to the part that was changed; the cursor stands after it.
+ * 0; -ENOENT: no mapping in `len` bytes, the cursor stands at start + len; -EINVAL: rights that the
+ * format cannot express; -ENOMEM: could not split, nothing changed, the cursor stands at the mapping.
+ * Taking rights away takes effect on all CPUs when vm_cursor_close returns.
+ */
+int vm_protect_next(struct vm_cursor *c, uint64_t len, pt_attr_t attr, struct pt_leaf *out);
+
+/* Clears marks (PT_ACCESSED, PT_DIRTY) of the next mapping; as vm_protect_next otherwise. */
+int vm_clear_marks_next(struct vm_cursor *c, uint64_t len, pt_attr_t marks, struct pt_leaf *out);
+
+/*
+ * Audits T1-T7 over the whole table: levels, counts of entries, alignment, references, no stray node
+ * reachable. Locks the table as a reader. Returns the number of violations, each told to `report`.
+ */
+struct vm_audit {
+	uint64_t nodes, leaves[4], violations;
+};
+void vm_audit(struct vm_space *space, struct vm_audit *out, void (*report)(const char *text));
+
+#endif
