@@ -91,7 +91,7 @@ union rwlock {
 		_Atomic uint16_t write;
 		_Atomic uint16_t read;
 		_Atomic uint16_t next;
-		uint16_t unused;
+		uint8_t user[2]; /* not the lock's: whoever embeds it may use them */
 	};
 	_Atomic uint32_t write_read; /* the two that a leaving writer advances with one store */
 };

@@ -52,28 +52,26 @@ enum frame_kind {
 
 #define FRAME_NONE UINT32_MAX /* no frame number: links are 32-bit, 16 TiB of RAM */
 
-/* State of a page-table node, in its frame's slot. All but `lock` are guarded by `lock`. */
-struct frame_node {
-	union rwlock lock;
-	uint16_t present; /* entries that are not absent */
-	uint8_t level;	  /* 1 = leaf table */
-	bool stray;	  /* taken out of its tree; whoever locks it late must start again */
-};
-
 struct frame {
 	_Atomic uint32_t refs;
-	uint8_t kind;  /* enum frame_kind */
-	uint8_t order; /* of the block that this frame is the head of */
-	uint16_t flags;
+	uint8_t kind;	  /* enum frame_kind */
+	uint8_t order;	  /* of the block that this frame is the head of */
+	uint16_t present; /* FRAME_*_TABLE: entries that are not absent; guarded by `lock` */
 	union {
-		struct frame_node node;	 /* FRAME_*_TABLE */
-		struct epoch_item defer; /* retired, waiting for its grace period */
-		struct {		 /* FRAME_FREE (guarded by the allocator's lock), lists */
+		/*
+		 * FRAME_*_TABLE. Its two spare bytes are the node's level and "stray": taken out of
+		 * its tree, so that whoever locks it late must start again (both guarded by it).
+		 * A retired node keeps them through its grace period.
+		 */
+		union rwlock lock;
+		uint64_t word;
+	};
+	union {
+		struct epoch_item defer; /* last reference gone, waiting for the grace period */
+		struct {		 /* FRAME_FREE: guarded by the allocator's lock; lists */
 			uint32_t next, prev;
 			uint64_t list;
 		} link;
-		uint32_t head; /* FRAME_TAIL: frame number of the head */
-		uint64_t word[3];
 	};
 };
 
@@ -159,6 +157,20 @@ void frame_get_n(struct frame *f, uint32_t n);
  */
 void frame_put(struct frame *f);
 void frame_put_n(struct frame *f, uint32_t n);
+
+/*
+ * frame_put for memory that lock-free walkers may still be looking at: the last reference takes
+ * effect (BUSY) at once, the destructor and the allocator follow after a grace period.
+ */
+void frame_put_deferred(struct frame *f);
+
+/*
+ * The two halves of frame_put, for owners that tear down in their own way. frame_drop gives one
+ * reference back and says whether it was the last: then the frame is BUSY and the caller owes it a
+ * frame_finish, which runs the destructor and hands it to the allocator.
+ */
+bool frame_drop(struct frame *f);
+void frame_finish(struct frame *f);
 
 /* Snapshot of the number of references; 0 for UNUSED and BUSY, 1 for UNIQUE. */
 uint32_t frame_refs(const struct frame *f);

@@ -75,7 +75,7 @@ struct pt {
 	const struct pt_ops *ops;
 	struct frame *root;
 	struct tlb_domain tlb;
-	_Atomic uint64_t nodes; /* page-table nodes, root included */
+	_Atomic uint64_t nodes; /* page-table nodes in the tree, root included */
 };
 
 /* Limits of a format, decided at boot where the CPU decides them. */

@@ -42,7 +42,6 @@ struct vm_space {
 	struct pt pt;
 	vm_fault_handler fault;
 	void *fault_context;
-	_Atomic uint64_t mapped[4]; /* leaves mapped, by level 1..3; [0] unused */
 };
 
 /* -ENOMEM: no memory for the root table; *space is not usable then. */
@@ -83,7 +82,6 @@ struct vm_cursor {
 	struct pt_cursor c;
 	struct vm_space *space;
 	struct pt_retired retired; /* removed, still reachable by some CPU */
-	bool flush;		   /* rights were taken away: flush at close even if nothing is retired */
 };
 
 /*
