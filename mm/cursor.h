@@ -2,7 +2,7 @@
 /*
  * The cursor of the engine: a lock over a range of one table, and a place in it. Used through
  * mm/vm_space.h (guests) and mm/kspace.h (Nestling itself), which add the rules about frames and
- * flushing; mm/engine.h is what is behind it.
+ * flushing; mm/engine.h is what is behind it, mm/pt_ops.h the door.
  */
 #ifndef MM_CURSOR_H
 #define MM_CURSOR_H
@@ -13,21 +13,41 @@
 
 struct pt_cursor {
 	struct pt *pt;
-	uint64_t va;		/* start <= va <= end */
-	uint64_t start, end;	/* end - 1 is the last byte: a range may end at the top of the space */
-	struct frame *path[PT_MAX_LEVELS + 1]; /* [guard .. level]: tables on the way to va */
-	uint8_t level;		/* of the table that the cursor stands in */
-	uint8_t guard;		/* of the topmost locked table, which covers the range */
-	bool change;		/* may it change the table? */
-	uint32_t spare_count;
-	struct frame *spare;	/* reserved tables, linked by link.next */
+	uint64_t va;	     /* start <= va <= end */
+	uint64_t start, end; /* half-open, page-aligned */
+	/* Nodes on the way to va, by level: [level] .. [guard] are valid and locked by us. */
+	struct frame *path[PT_MAX_LEVELS + 1];
+	uint8_t level;	     /* of the node that the cursor stands in */
+	uint8_t guard;	     /* of the topmost locked node, the lowest that covers the range */
+	bool change;	     /* locked for changing: as a writer */
+	uint32_t spares;     /* reserved nodes */
+	struct frame *spare; /* linked by defer.next */
 };
 
-/* What a cursor took out: leaves' frames and whole tables, linked through their metadata. */
+#define PT_RETIRED_LEAVES 64
+
+/*
+ * What a cursor took out and nobody may reuse yet: the flush ledger. Leaves are kept by their
+ * head frame, whole tables by their root. The owner of the ledger flushes, then releases:
+ * pt_retired_release. It must be empty when it goes out of scope.
+ */
 struct pt_retired {
-	struct frame *tables; /* heads of detached subtrees */
-	struct pt_leaf *batch;
-	uint64_t bytes; /* of leaves that were translated before */
+	struct frame *leaf[PT_RETIRED_LEAVES];
+	unsigned leaves;
+	bool flush;	       /* some translation lost a right or went away */
+	struct frame *tables;  /* linked by defer.next */
 };
+
+static inline void pt_retired_init(struct pt_retired *r)
+{
+	r->leaves = 0;
+	r->flush = false;
+	r->tables = NULL;
+}
+
+static inline bool pt_retired_full(const struct pt_retired *r)
+{
+	return r->leaves == PT_RETIRED_LEAVES;
+}
 
 #endif

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Part of mm/engine.h: walks without a lock, as the CPU's own walker does them. The caller's epoch
+ * section keeps every node that they meet allocated; each entry is loaded once and only the loaded
+ * value is looked at.
+ */
+#ifndef MM_ENGINE_WALK_H
+#define MM_ENGINE_WALK_H
+
+#include "mm/engine_node.h"
+
+/* Is va one that this table may translate? Guards against folding high bits onto low ones. */
+static inline bool va_valid(uint64_t va)
+{
+	return va >= fmt_limits.va_first && va <= fmt_limits.va_last;
+}
+
+static bool engine_translate(const struct pt *pt, uint64_t va, struct pt_leaf *out)
+{
+	const pt_entry_t *table = pt_entries(pt->root);
+
+	REQUIRES(epoch_inside());
+	if (!va_valid(va))
+		return false;
+	for (unsigned level = FMT_LEVELS;; level--) {
+		uint64_t raw = pt_entry_load(&table[pt_index(va, level)]);
+
+		if (raw == 0)
+			return false;
+		if (level == 1 || fmt_is_leaf(raw, level)) {
+			out->size = pt_level_size(level);
+			out->va = round_down(va, out->size);
+			out->hpa = fmt_hpa(raw, level);
+			out->attr = fmt_attr(raw, level);
+			return true;
+		}
+		table = hpa_ptr(fmt_hpa(raw, level));
+	}
+}
+
+static unsigned engine_walk(const struct pt *pt, uint64_t va, struct pt_step *steps)
+{
+	hpa_t table = frame_hpa(pt->root);
+	unsigned n = 0;
+
+	REQUIRES(epoch_inside());
+	if (!va_valid(va))
+		return 0;
+	for (unsigned level = FMT_LEVELS;; level--) {
+		const pt_entry_t *entries = hpa_ptr(table);
+		struct pt_step *s = &steps[n++];
+
+		s->level = level;
+		s->table = table;
+		s->index = pt_index(va, level);
+		s->raw = pt_entry_load(&entries[s->index]);
+		if (!entry_is_table(s->raw, level)) {
+			s->is = s->raw == 0 ? PT_STEP_ABSENT : PT_STEP_LEAF;
+			return n;
+		}
+		s->is = PT_STEP_TABLE;
+		table = fmt_hpa(s->raw, level);
+	}
+}
+
+static struct pt_leaf engine_decode(uint64_t raw, unsigned level)
+{
+	bool table = entry_is_table(raw, level);
+
+	return (struct pt_leaf){
+		.hpa = raw == 0 ? hpa(0) : fmt_hpa(raw, level),
+		.size = pt_level_size(level),
+		.attr = raw == 0 || table ? 0 : fmt_attr(raw, level),
+	};
+}
+
+#endif

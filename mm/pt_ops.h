@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * The door to the engine: one table of operations per format, filled in by mm/engine.h. A call
+ * through it is one whole operation; inside, everything is compiled for the format, and there is no
+ * indirect call on any walk.
+ *
+ * Contracts: as the operations of the same name in mm/vm_space.h, with raw addresses. Operations
+ * that take something out hand it to `retired` and may stop early when that is full.
+ */
+#ifndef MM_PT_OPS_H
+#define MM_PT_OPS_H
+
+#include "mm/cursor.h"
+#include "mm/pt.h"
+
+struct pt_audit {
+	uint64_t nodes, leaves[4], violations;
+	void (*report)(const char *text);
+};
+
+struct pt_ops {
+	const struct pt_limits *limits;
+
+	/* An empty table. -ENOMEM. */
+	int (*init)(struct pt *pt);
+	/* Frees all. No cursor is open, no CPU uses it, nothing of it is cached. */
+	void (*destroy)(struct pt *pt);
+
+	int (*open)(struct pt_cursor *c, struct pt *pt, uint64_t start, uint64_t end, bool change);
+	void (*close)(struct pt_cursor *c);
+
+	int (*query)(struct pt_cursor *c, struct pt_leaf *out);
+	bool (*find_next)(struct pt_cursor *c, uint64_t len);
+	int (*jump)(struct pt_cursor *c, uint64_t va);
+	int (*reserve)(struct pt_cursor *c, unsigned tables);
+
+	/* One page of `level`. What was there goes to `retired` (at most one leaf, or one table, or
+	 * 512 leaves of a table that counts as one). */
+	int (*map)(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr,
+		   struct pt_retired *retired);
+	/* Contiguous memory, largest pages that fit; `done` bytes are mapped, also on error. Stops
+	 * with 0 and done < len when `retired` is full. */
+	int (*map_range)(struct pt_cursor *c, hpa_t at, uint64_t len, pt_attr_t attr,
+			 struct pt_retired *retired, uint64_t *done);
+	/* Stops with 0 before the end when `retired` is full; the cursor says where. */
+	int (*unmap)(struct pt_cursor *c, uint64_t end, struct pt_retired *retired,
+		     uint64_t *pages);
+	int (*protect_next)(struct pt_cursor *c, uint64_t len, pt_attr_t attr, struct pt_leaf *out);
+	int (*clear_marks_next)(struct pt_cursor *c, uint64_t len, pt_attr_t marks,
+				struct pt_leaf *out);
+
+	/* Lock-free, inside an epoch section. */
+	bool (*translate)(const struct pt *pt, uint64_t va, struct pt_leaf *out);
+	unsigned (*walk)(const struct pt *pt, uint64_t va, struct pt_step *steps);
+
+	struct pt_leaf (*decode)(uint64_t raw, unsigned level);
+	/* Frees a retired table and what its leaves own, after the grace period. */
+	void (*free_table)(struct epoch_item *item);
+	/* Under a cursor over the whole table. */
+	void (*audit)(struct pt_cursor *c, struct pt_audit *audit);
+};
+
+/*
+ * Gives back what a cursor took out. Precondition: it has been flushed, no CPU can translate to it.
+ * Lock-free walkers may still be looking: everything waits for the grace period.
+ */
+void pt_retired_release(struct pt *pt, struct pt_retired *r);
+
+/* Reads the attributes' names: "rwx", with '-' for a right that is not there. buf[4]. */
+const char *pt_rights_text(pt_attr_t attr, char buf[4]);
+/* "WB", "UC", ... */
+const char *pt_mem_text(pt_attr_t attr);
+
+#endif
