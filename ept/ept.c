@@ -155,8 +155,7 @@ int ept_setup(uint64_t cap, unsigned maxphyaddr, char *why, size_t why_size)
 	ept_hw_marks = caps.accessed_dirty ? EPT_A | EPT_D : 0;
 	fmt_limits.max_leaf = caps.page_2m ? (caps.page_1g ? 3 : 2) : 1;
 	fmt_limits.hpa_limit = UINT64_C(1) << maxphyaddr;
-	fmt_limits.can = PT_RWX | PT_TRACKED |
-			 (caps.accessed_dirty ? PT_ACCESSED | PT_DIRTY : 0);
+	fmt_limits.can = PT_RWX | PT_TRACKED | (caps.accessed_dirty ? PT_ACCESSED | PT_DIRTY : 0);
 	return 0;
 }
 

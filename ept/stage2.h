@@ -39,18 +39,19 @@ uint64_t npt_root(const struct vm_space *space);
 /* A stage-2 violation, vendor's spelling removed. */
 struct stage2_fault {
 	gpa_t gpa;
-	gva_t gva;	    /* valid only with gva_valid */
-	uint8_t read : 1;   /* what was tried */
+	gva_t gva;	  /* valid only with gva_valid */
+	uint8_t read : 1; /* what was tried */
 	uint8_t write : 1;
 	uint8_t exec : 1;
-	uint8_t present : 1;  /* something is mapped there, the right is missing */
-	uint8_t walking : 1;  /* on the way through the guest's own tables, not the final access */
+	uint8_t present : 1;   /* something is mapped there, the right is missing */
+	uint8_t walking : 1;   /* on the way through the guest's own tables, not the final access */
 	uint8_t misconfig : 1; /* the entry is malformed: our bug, never the guest's */
 	uint8_t gva_valid : 1;
 };
 
 /* Exit qualification of exit reasons 48 and 49 (SDM table 28-7). */
-struct stage2_fault ept_decode_fault(uint64_t qualification, gpa_t at, gva_t linear, bool misconfig);
+struct stage2_fault ept_decode_fault(uint64_t qualification, gpa_t at, gva_t linear,
+				     bool misconfig);
 
 /* EXITINFO1 and EXITINFO2 of VMEXIT_NPF (APM vol. 2, 15.25.6). */
 struct stage2_fault npt_decode_fault(uint64_t info1, uint64_t info2);

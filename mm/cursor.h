@@ -34,8 +34,8 @@ struct pt_cursor {
 struct pt_retired {
 	struct frame *leaf[PT_RETIRED_LEAVES];
 	unsigned leaves;
-	bool flush;	       /* some translation lost a right or went away */
-	struct frame *tables;  /* linked by defer.next */
+	bool flush;	      /* some translation lost a right or went away */
+	struct frame *tables; /* linked by defer.next */
 };
 
 static inline void pt_retired_init(struct pt_retired *r)

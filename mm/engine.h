@@ -49,13 +49,13 @@
 
 #include "mm/engine_audit.h"
 
-#define ENGINE_OPS                                                                                 \
-	.limits = &fmt_limits, .init = engine_init, .destroy = engine_destroy,                     \
-	.open = engine_open, .close = engine_close, .query = engine_query,                         \
-	.find_next = engine_find_next, .jump = engine_jump, .reserve = engine_reserve,             \
-	.map = engine_map, .map_range = engine_map_range, .unmap = engine_unmap,                   \
-	.protect_next = engine_protect_next, .clear_marks_next = engine_clear_marks_next,          \
-	.translate = engine_translate, .walk = engine_walk, .decode = engine_decode,               \
-	.free_table = engine_free_table, .audit = engine_audit
+#define ENGINE_OPS                                                                        \
+	.limits = &fmt_limits, .init = engine_init, .destroy = engine_destroy,            \
+	.open = engine_open, .close = engine_close, .query = engine_query,                \
+	.find_next = engine_find_next, .jump = engine_jump, .reserve = engine_reserve,    \
+	.map = engine_map, .map_range = engine_map_range, .unmap = engine_unmap,          \
+	.protect_next = engine_protect_next, .clear_marks_next = engine_clear_marks_next, \
+	.translate = engine_translate, .mark = engine_mark, .walk = engine_walk,          \
+	.decode = engine_decode, .free_table = engine_free_table, .audit = engine_audit
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Part of mm/engine.h: the audit of a whole table, under a cursor over all of it. (ostd.md T1-T7) */
+/* Part of mm/engine.h: the audit of a whole table, under a cursor over all of it. (ostd.md T1-T7)
+ */
 #ifndef MM_ENGINE_AUDIT_H
 #define MM_ENGINE_AUDIT_H
 
@@ -7,11 +8,12 @@
 #include "mm/engine_lock.h"
 
 __attribute__((format(printf, 4, 5))) static void audit_fail(struct pt_audit *a, uint64_t va,
-							      unsigned level, const char *fmt, ...)
+							     unsigned level, const char *fmt, ...)
 {
 	char text[160];
-	size_t used = format(text, sizeof(text), "%s table, level %u, address 0x%llx: ",
-			     fmt_limits.name, level, (unsigned long long)va);
+	size_t used = format(text, sizeof(text),
+			     "%s table, level %u, address 0x%llx: ", fmt_limits.name, level,
+			     (unsigned long long)va);
 	va_list args;
 
 	va_start(args, fmt);
@@ -101,7 +103,8 @@ static void engine_audit(struct pt_cursor *c, struct pt_audit *a)
 	REQUIRES(c->guard == FMT_LEVELS);
 	audit_node(a, c->path[c->guard], node_base(c->start, FMT_LEVELS), FMT_LEVELS);
 	if (a->nodes - before != atomic_load_explicit(&c->pt->nodes, memory_order_relaxed))
-		audit_fail(a, c->start, FMT_LEVELS, "%llu nodes are reachable, the table counts %llu",
+		audit_fail(a, c->start, FMT_LEVELS,
+			   "%llu nodes are reachable, the table counts %llu",
 			   (unsigned long long)(a->nodes - before),
 			   (unsigned long long)atomic_load(&c->pt->nodes));
 }

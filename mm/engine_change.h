@@ -55,8 +55,8 @@ static inline uint64_t retire(struct pt_cursor *c, struct pt_retired *retired, u
 	return pt_level_size(level) / PAGE_SIZE;
 }
 
-/* Down to `level` along va, making or splitting what is in the way. -ENOMEM: stands where it got to.
- * What was made stays: an empty table maps nothing, a split page maps what it did. */
+/* Down to `level` along va, making or splitting what is in the way. -ENOMEM: stands where it got
+ * to. What was made stays: an empty table maps nothing, a split page maps what it did. */
 static int cursor_descend_to(struct pt_cursor *c, unsigned level)
 {
 	while (c->level > level) {
@@ -191,8 +191,8 @@ static int engine_map_range(struct pt_cursor *c, hpa_t at, uint64_t len, pt_attr
 	return 0;
 }
 
-/* Clears leaves of the cursor's node, a leaf table, until `limit`, the node's end, or a full ledger.
- * Returns the pages. */
+/* Clears leaves of the cursor's node, a leaf table, until `limit`, the node's end, or a full
+ * ledger. Returns the pages. */
 static uint64_t cursor_clear(struct pt_cursor *c, uint64_t limit, struct pt_retired *retired)
 {
 	struct frame *node = cursor_node(c);
@@ -227,7 +227,8 @@ static int unmap_step(struct pt_cursor *c, uint64_t limit, struct pt_retired *re
 	} else if (raw == 0) {
 		cursor_move(c, slot_end_within(c, limit));
 	} else if (whole) {
-		/* Out of the tree first: nobody may find its way to a table that is being retired. */
+		/* Out of the tree first: nobody may find its way to a table that is being retired.
+		 */
 		entry_clear(cursor_node(c), cursor_index(c));
 		*pages += retire(c, retired, raw, c->level);
 		cursor_move(c, c->va + size);

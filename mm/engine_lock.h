@@ -3,15 +3,16 @@
  * Part of mm/engine.h: the range lock. A cursor holds every node that overlaps its range, from the
  * lowest node that covers all of it (the guard) downwards.
  *
- *   1. Walk from the root without a lock to the covering node: down while one child covers the range.
- *      An absent entry on the way is filled by a changing cursor, one locked node at a time; a
+ *   1. Walk from the root without a lock to the covering node: down while one child covers the
+ * range. An absent entry on the way is filled by a changing cursor, one locked node at a time; a
  *      read-only cursor stops there and never allocates.
  *   2. Lock that node. Stray: it was taken out meanwhile; start again at the root.
  *   3. Lock what lies below it within the range: parents before children, ascending.
  *
  * Locks are only ever taken downwards and to the right, so no two cursors can wait for each other.
  * A node reachable from a locked node that is not stray cannot become stray. Two cursors whose
- * ranges overlap meet at the covering node of one of them: it is on the way of, or below, the other.
+ * ranges overlap meet at the covering node of one of them: it is on the way of, or below, the
+ * other.
  *
  *      CPU 0 opens [a, b)                     CPU 1 unmaps the table of [a, b)
  *      reads entry -> node N (no lock)
@@ -132,7 +133,8 @@ static int cover_lock(struct pt_cursor *c)
 	return 0;
 }
 
-/* First and last index in a node of `level` that overlap the range; `base` is the node's first va. */
+/* First and last index in a node of `level` that overlap the range; `base` is the node's first va.
+ */
 struct index_range {
 	unsigned first, last;
 };

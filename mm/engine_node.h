@@ -59,9 +59,9 @@ static inline void spare_push(struct pt_cursor *c, struct frame *node)
 /* NULL: no memory. From the cursor's reserve if it has one. `c` may be NULL (the root). */
 static struct frame *node_alloc(struct pt_cursor *c, struct pt *pt, unsigned level)
 {
-	struct frame *node = c != NULL && c->spares != 0 ? spare_pop(c)
-							 : frame_alloc(FRAME_ORDER_4K,
-								       FMT_NODE_KIND, ALLOC_ZERO);
+	struct frame *node = c != NULL && c->spares != 0
+				     ? spare_pop(c)
+				     : frame_alloc(FRAME_ORDER_4K, FMT_NODE_KIND, ALLOC_ZERO);
 
 	if (node == NULL)
 		return NULL;
@@ -161,10 +161,10 @@ static void node_fill_split(struct frame *node, uint64_t raw, unsigned level)
 }
 
 /*
- * Replaces the large leaf at `index` of `node` (of `level`) by a table that translates every byte to
- * the same place with the same rights. The CPU may mark the leaf until the moment of the exchange,
- * so a lost exchange fills again. Nothing needs a flush: what is cached stays true.
- * NULL: no memory, nothing changed.
+ * Replaces the large leaf at `index` of `node` (of `level`) by a table that translates every byte
+ * to the same place with the same rights. The CPU may mark the leaf until the moment of the
+ * exchange, so a lost exchange fills again. Nothing needs a flush: what is cached stays true. NULL:
+ * no memory, nothing changed.
  */
 static struct frame *node_split(struct pt_cursor *c, struct frame *node, unsigned index,
 				unsigned level)

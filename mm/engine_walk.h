@@ -38,6 +38,27 @@ static bool engine_translate(const struct pt *pt, uint64_t va, struct pt_leaf *o
 	}
 }
 
+/* Sets marks without a lock, as the CPU does: an exchange that gives up when the leaf is gone. */
+static bool engine_mark(const struct pt *pt, uint64_t va, pt_attr_t marks)
+{
+	struct frame *node = pt->root;
+
+	REQUIRES(epoch_inside());
+	if (!va_valid(va))
+		return false;
+	for (unsigned level = FMT_LEVELS;; level--) {
+		pt_entry_t *e = &pt_entries(node)[pt_index(va, level)];
+		uint64_t raw = pt_entry_load(e), bits = fmt_marks(marks, level);
+
+		while (raw != 0 && !entry_is_table(raw, level))
+			if ((raw & bits) == bits || pt_entry_swap(e, &raw, raw | bits))
+				return true;
+		if (raw == 0)
+			return false;
+		node = node_at(raw, level);
+	}
+}
+
 static unsigned engine_walk(const struct pt *pt, uint64_t va, struct pt_step *steps)
 {
 	hpa_t table = frame_hpa(pt->root);

@@ -10,8 +10,8 @@
  *                              ▼
  *                           UNIQUE        (seed 002, ref state machine M1-M16)
  *
- * Zero means UNUSED so that a zeroed array is a valid one, and the last put lands on BUSY by itself,
- * so that nobody can take the frame before its destructor has finished.
+ * Zero means UNUSED so that a zeroed array is a valid one, and the last put lands on BUSY by
+ * itself, so that nobody can take the frame before its destructor has finished.
  *
  * A frame of 2 MiB or 1 GiB is a block: its first slot, the head, carries order 9 or 18, the kind
  * and the count; the others are tails that name the head. A reference to any page of a block counts

@@ -41,14 +41,15 @@ void frame_alloc_drain(void);
 
 /* Bytes by use. A snapshot: exact when nobody allocates meanwhile. */
 struct frame_account {
-	uint64_t total;		     /* all RAM that has metadata */
+	uint64_t total;		       /* all RAM that has metadata */
 	uint64_t by_kind[FRAME_KINDS]; /* bytes in use by kind; FRAME_FREE is what is free */
-	uint64_t zeroed;	     /* part of FRAME_FREE that is known to be zero */
-	uint64_t largest_free;	     /* size of the largest free block */
+	uint64_t zeroed;	       /* part of FRAME_FREE that is known to be zero */
+	uint64_t largest_free;	       /* size of the largest free block */
 };
 void frame_account(struct frame_account *out);
 
-/* Books `bytes` as used by `kind` (negative: no longer). For memory that is not from frame_alloc. */
+/* Books `bytes` as used by `kind` (negative: no longer). For memory that is not from frame_alloc.
+ */
 void frame_account_add(enum frame_kind kind, int64_t bytes);
 
 /*

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The host format: x86-64 4-level page tables of Nestling itself. (SDM vol. 3, 5.5; APM vol. 2, 5.3)
+ * The host format: x86-64 4-level page tables of Nestling itself. (SDM vol. 3, 5.5; APM vol.
+ * 2, 5.3)
  *
  *   63 NX | 62..53 - | 52 tracked | 51..12 address | 11 valid | 8 G | 7 PS/PAT | 6 D | 5 A |
  *   4 PCD | 3 PWT | 2 U | 1 W | 0 P
  *
  * "valid" is ours: with it a page that may not even be read (P = 0) is told from an absent one. The
- * PAT is programmed so that PWT and PCD alone choose WB, WT, WC, UC (see cpu setup in base/x86), and
- * bit 12 of large pages, the PAT bit there, stays 0.
+ * PAT is programmed so that PWT and PCD alone choose WB, WT, WC, UC (see cpu setup in base/x86),
+ * and bit 12 of large pages, the PAT bit there, stays 0.
  */
 #ifndef MM_HOST_FORMAT_H
 #define MM_HOST_FORMAT_H

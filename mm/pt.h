@@ -2,9 +2,9 @@
 /*
  * What is common to all page tables, whatever their format: rights, leaves, the table object.
  *
- * Addresses that a table translates ("va" here) are host-virtual for a host table and guest-physical
- * for stage 2. The engine works on their raw 64-bit value; the typed interfaces are above it
- * (mm/vm_space.h for guests, mm/kspace.h for Nestling itself).
+ * Addresses that a table translates ("va" here) are host-virtual for a host table and
+ * guest-physical for stage 2. The engine works on their raw 64-bit value; the typed interfaces are
+ * above it (mm/vm_space.h for guests, mm/kspace.h for Nestling itself).
  *
  * Levels are numbered from the leaves: 1 = 4 KiB entries, 2 = 2 MiB, 3 = 1 GiB, 4 = 512 GiB, 5.
  */

@@ -34,7 +34,8 @@ static inline void pt_entry_store(pt_entry_t *e, uint64_t raw)
 	atomic_store_explicit(e, raw, memory_order_release);
 }
 
-/* Replaces `old` by `raw` unless the CPU has marked the entry meanwhile; then *old is what it is. */
+/* Replaces `old` by `raw` unless the CPU has marked the entry meanwhile; then *old is what it is.
+ */
 static inline bool pt_entry_swap(pt_entry_t *e, uint64_t *old, uint64_t raw)
 {
 	if (!atomic_compare_exchange_strong_explicit(e, old, raw, memory_order_acq_rel,

@@ -51,6 +51,7 @@ struct pt_ops {
 
 	/* Lock-free, inside an epoch section. */
 	bool (*translate)(const struct pt *pt, uint64_t va, struct pt_leaf *out);
+	bool (*mark)(const struct pt *pt, uint64_t va, pt_attr_t marks);
 	unsigned (*walk)(const struct pt *pt, uint64_t va, struct pt_step *steps);
 
 	struct pt_leaf (*decode)(uint64_t raw, unsigned level);

@@ -11,8 +11,8 @@
  *      frame may go to the allocator          tlb_enter: 8 != 7 -> flush, seen = 8, inside set
  *
  * A CPU that is not inside is never interrupted: it flushes before it enters again. The kick must
- * make a CPU leave the guest, or never enter it, for every CPU that has set `inside` (hv/ closes the
- * window between the check and the entry).
+ * make a CPU leave the guest, or never enter it, for every CPU that has set `inside` (hv/ closes
+ * the window between the check and the entry).
  */
 #ifndef MM_TLB_H
 #define MM_TLB_H
@@ -23,10 +23,10 @@
 #include <stdint.h>
 
 struct tlb_domain {
-	_Atomic uint64_t generation;	   /* starts at 1 */
-	_Atomic uint64_t inside;	   /* CPUs that may be using translations right now */
-	_Atomic uint64_t seen[MAX_CPUS];   /* generation up to which a CPU has flushed */
-	_Atomic uint64_t flushes, kicks;   /* for the `tlb` command */
+	_Atomic uint64_t generation;	 /* starts at 1 */
+	_Atomic uint64_t inside;	 /* CPUs that may be using translations right now */
+	_Atomic uint64_t seen[MAX_CPUS]; /* generation up to which a CPU has flushed */
+	_Atomic uint64_t flushes, kicks; /* for the `tlb` command */
 };
 
 void tlb_domain_init(struct tlb_domain *d);

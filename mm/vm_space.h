@@ -66,6 +66,13 @@ int vm_space_fault(struct vm_space *space, gpa_t at, pt_attr_t want);
  */
 bool vm_translate(struct vm_space *space, gpa_t at, struct pt_leaf *out);
 
+/*
+ * Sets accessed or dirty marks of the page that contains `at`, as the CPU would have done for an
+ * access that the hypervisor makes in the guest's place. False: nothing is mapped there.
+ * Precondition: inside an epoch section.
+ */
+bool vm_mark(struct vm_space *space, gpa_t at, pt_attr_t marks);
+
 /* Lock-free walk, each level's entry as it stands; returns the number of steps (1 .. levels).
  * Precondition: inside an epoch section. */
 unsigned vm_walk(struct vm_space *space, gpa_t at, struct pt_step steps[PT_MAX_LEVELS]);
@@ -151,8 +158,8 @@ int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages);
  * stay as they are, and bits that the CPU sets meanwhile are not lost. *out is what the mapping was
  * before, clipped to the part that was changed; the cursor stands after it.
  * 0; -ENOENT: no mapping in `len` bytes, the cursor stands at start + len; -EINVAL: rights that the
- * format cannot express; -ENOMEM: could not split, nothing changed, the cursor stands at the mapping.
- * Taking rights away takes effect on all CPUs when vm_cursor_close returns.
+ * format cannot express; -ENOMEM: could not split, nothing changed, the cursor stands at the
+ * mapping. Taking rights away takes effect on all CPUs when vm_cursor_close returns.
  */
 int vm_protect_next(struct vm_cursor *c, uint64_t len, pt_attr_t attr, struct pt_leaf *out);
 
@@ -160,8 +167,9 @@ int vm_protect_next(struct vm_cursor *c, uint64_t len, pt_attr_t attr, struct pt
 int vm_clear_marks_next(struct vm_cursor *c, uint64_t len, pt_attr_t marks, struct pt_leaf *out);
 
 /*
- * Audits T1-T7 over the whole table: levels, counts of entries, alignment, references, no stray node
- * reachable. Locks the table as a reader. Returns the number of violations, each told to `report`.
+ * Audits T1-T7 over the whole table: levels, counts of entries, alignment, references, no stray
+ * node reachable. Locks the table as a reader. Returns the number of violations, each told to
+ * `report`.
  */
 struct vm_audit {
 	uint64_t nodes, leaves[4], violations;

@@ -34,8 +34,8 @@ struct vm_writer {
 struct vm_reader vm_reader_host(const void *p, size_t len);
 struct vm_writer vm_writer_host(void *p, size_t len);
 
-/* Over guest-physical [at, at + len). -ERANGE when that wraps; what is mapped there is not looked at
- * before the copy. The space must outlive the reader. */
+/* Over guest-physical [at, at + len). -ERANGE when that wraps; what is mapped there is not looked
+ * at before the copy. The space must outlive the reader. */
 int vm_reader_guest(struct vm_reader *r, struct vm_space *space, gpa_t at, uint64_t len);
 int vm_writer_guest(struct vm_writer *w, struct vm_space *space, gpa_t at, uint64_t len);
 

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "mm/vm_space.h"
+
+#include "base/contract.h"
+#include "base/err.h"
+#include "mm/pt_ops.h"
+
+int vm_space_init(struct vm_space *space, const struct pt_ops *ops)
+{
+	space->pt.ops = ops;
+	space->fault = NULL;
+	space->fault_context = NULL;
+	return ops->init(&space->pt);
+}
+
+void vm_space_destroy(struct vm_space *space)
+{
+	REQUIRES(!epoch_inside());
+	tlb_bump(&space->pt.tlb);
+	space->pt.ops->destroy(&space->pt);
+}
+
+void vm_space_set_fault_handler(struct vm_space *space, vm_fault_handler fault, void *context)
+{
+	space->fault = fault;
+	space->fault_context = context;
+}
+
+int vm_space_fault(struct vm_space *space, gpa_t at, pt_attr_t want)
+{
+	REQUIRES(epoch_inside());
+	REQUIRES(want == PT_READ || want == PT_WRITE || want == PT_EXEC);
+	if (space->fault == NULL)
+		return -EFAULT;
+	return space->fault(space->fault_context, at, want);
+}
+
+bool vm_translate(struct vm_space *space, gpa_t at, struct pt_leaf *out)
+{
+	return space->pt.ops->translate(&space->pt, at.gpa, out);
+}
+
+bool vm_mark(struct vm_space *space, gpa_t at, pt_attr_t marks)
+{
+	return space->pt.ops->mark(&space->pt, at.gpa, marks);
+}
+
+unsigned vm_walk(struct vm_space *space, gpa_t at, struct pt_step steps[PT_MAX_LEVELS])
+{
+	return space->pt.ops->walk(&space->pt, at.gpa, steps);
+}
+
+struct pt_leaf vm_decode(struct vm_space *space, uint64_t raw, unsigned level)
+{
+	return space->pt.ops->decode(raw, level);
+}
+
+int vm_cursor_open(struct vm_cursor *c, struct vm_space *space, gpa_t start, gpa_t end,
+		   enum vm_access access)
+{
+	c->space = space;
+	pt_retired_init(&c->retired);
+	return space->pt.ops->open(&c->c, &space->pt, start.gpa, end.gpa, access == VM_CHANGE);
+}
+
+/*
+ * Empties the ledger: after this no CPU can use what was removed. With the cursor's locks held, so
+ * that nobody can map the same place meanwhile and be flushed away unseen.
+ */
+static void vm_cursor_flush(struct vm_cursor *c)
+{
+	struct tlb_domain *tlb = &c->space->pt.tlb;
+
+	if (!c->retired.flush)
+		return;
+	tlb_sync(tlb, tlb_bump(tlb));
+	pt_retired_release(&c->space->pt, &c->retired);
+}
+
+void vm_cursor_close(struct vm_cursor *c)
+{
+	const struct pt_ops *ops = c->space->pt.ops;
+
+	vm_cursor_flush(c);
+	ENSURES(c->retired.leaves == 0 && c->retired.tables == NULL);
+	ops->close(&c->c);
+}
+
+gpa_t vm_cursor_at(const struct vm_cursor *c)
+{
+	return gpa(c->c.va);
+}
+
+int vm_query(struct vm_cursor *c, struct pt_leaf *out)
+{
+	return c->space->pt.ops->query(&c->c, out);
+}
+
+bool vm_find_next(struct vm_cursor *c, uint64_t len)
+{
+	return c->space->pt.ops->find_next(&c->c, len);
+}
+
+int vm_jump(struct vm_cursor *c, gpa_t at)
+{
+	return c->space->pt.ops->jump(&c->c, at.gpa);
+}
+
+int vm_reserve(struct vm_cursor *c, unsigned tables)
+{
+	return c->space->pt.ops->reserve(&c->c, tables);
+}
+
+/* Level of the leaf that maps a whole block. */
+static unsigned block_level(const struct frame *block)
+{
+	return 1 + block->order / 9u;
+}
+
+int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
+{
+	REQUIRES(frame->order % 9 == 0 && frame_refs(frame) != 0);
+	if (pt_retired_full(&c->retired))
+		vm_cursor_flush(c);
+	return c->space->pt.ops->map(&c->c, frame_hpa(frame), block_level(frame), attr | PT_TRACKED,
+				     &c->retired);
+}
+
+int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr)
+{
+	uint64_t mapped = 0, done;
+
+	do {
+		int err;
+
+		if (pt_retired_full(&c->retired))
+			vm_cursor_flush(c);
+		err = c->space->pt.ops->map_range(&c->c, hpa_add(start, mapped), len - mapped,
+						  attr & ~PT_TRACKED, &c->retired, &done);
+		if (err != 0)
+			return err;
+		mapped += done;
+	} while (mapped < len);
+	return 0;
+}
+
+int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages)
+{
+	uint64_t limit = c->c.va + len;
+
+	REQUIRES((len & (PAGE_SIZE - 1)) == 0 && len <= c->c.end - c->c.va);
+	*pages = 0;
+	while (c->c.va != limit) {
+		int err = c->space->pt.ops->unmap(&c->c, limit, &c->retired, pages);
+
+		if (err != 0)
+			return err;
+		if (pt_retired_full(&c->retired))
+			vm_cursor_flush(c);
+	}
+	return 0;
+}
+
+/* Did the change from `old` to `new` take something away that a TLB may still grant? */
+static bool attr_needs_flush(pt_attr_t old, pt_attr_t new)
+{
+	return (old & PT_RIGHTS & ~new) != 0 || ((old ^ new) & PT_MEM_MASK) != 0;
+}
+
+int vm_protect_next(struct vm_cursor *c, uint64_t len, pt_attr_t attr, struct pt_leaf *out)
+{
+	int err = c->space->pt.ops->protect_next(&c->c, len, attr, out);
+
+	if (err == 0 && attr_needs_flush(out->attr, attr))
+		c->retired.flush = true;
+	return err;
+}
+
+int vm_clear_marks_next(struct vm_cursor *c, uint64_t len, pt_attr_t marks, struct pt_leaf *out)
+{
+	int err = c->space->pt.ops->clear_marks_next(&c->c, len, marks, out);
+
+	/* A TLB entry that remembers a set mark would not set it again. */
+	if (err == 0 && (out->attr & marks) != 0)
+		c->retired.flush = true;
+	return err;
+}
+
+void vm_audit(struct vm_space *space, struct vm_audit *out, void (*report)(const char *text))
+{
+	const struct pt_ops *ops = space->pt.ops;
+	struct pt_audit a = { .report = report };
+	struct pt_cursor c;
+	int err = ops->open(&c, &space->pt, ops->limits->va_first, ops->limits->va_last + 1, false);
+
+	MUST(err == 0, "the whole space cannot be locked: %d", err);
+	ops->audit(&c, &a);
+	ops->close(&c);
+	*out = (struct vm_audit){ .nodes = a.nodes, .violations = a.violations };
+	for (unsigned level = 1; level < 4; level++)
+		out->leaves[level] = a.leaves[level];
+}
