@@ -20,29 +20,29 @@
 
 #define PAGE_SHIFT 12
 #define PAGE_SIZE  (UINT64_C(1) << PAGE_SHIFT)
-#define SIZE_2M    (UINT64_C(1) << 21)
-#define SIZE_1G    (UINT64_C(1) << 30)
+#define SIZE_2M	   (UINT64_C(1) << 21)
+#define SIZE_1G	   (UINT64_C(1) << 30)
 
-#define DEFINE_ADDRESS_KIND(kind)                                                                  \
-	typedef struct {                                                                           \
-		uint64_t kind;                                                                     \
-	} kind##_t;                                                                                \
-	static inline kind##_t kind(uint64_t raw)                                                  \
-	{                                                                                          \
-		return (kind##_t){ raw };                                                          \
-	}                                                                                          \
-	static inline kind##_t kind##_add(kind##_t a, uint64_t bytes)                              \
-	{                                                                                          \
-		return (kind##_t){ a.kind + bytes };                                               \
-	}                                                                                          \
-	static inline bool kind##_aligned(kind##_t a, uint64_t size)                               \
-	{                                                                                          \
-		return (a.kind & (size - 1)) == 0;                                                 \
-	}                                                                                          \
-	static inline kind##_t kind##_align_down(kind##_t a, uint64_t size)                        \
-	{                                                                                          \
-		return (kind##_t){ a.kind & ~(size - 1) };                                         \
-	}                                                                                          \
+#define DEFINE_ADDRESS_KIND(kind)                                           \
+	typedef struct {                                                    \
+		uint64_t kind;                                              \
+	} kind##_t;                                                         \
+	static inline kind##_t kind(uint64_t raw)                           \
+	{                                                                   \
+		return (kind##_t){ raw };                                   \
+	}                                                                   \
+	static inline kind##_t kind##_add(kind##_t a, uint64_t bytes)       \
+	{                                                                   \
+		return (kind##_t){ a.kind + bytes };                        \
+	}                                                                   \
+	static inline bool kind##_aligned(kind##_t a, uint64_t size)        \
+	{                                                                   \
+		return (a.kind & (size - 1)) == 0;                          \
+	}                                                                   \
+	static inline kind##_t kind##_align_down(kind##_t a, uint64_t size) \
+	{                                                                   \
+		return (kind##_t){ a.kind & ~(size - 1) };                  \
+	}                                                                   \
 	_Static_assert(sizeof(kind##_t) == 8, "an address is one register")
 
 /*

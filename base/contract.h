@@ -20,13 +20,13 @@
 #define CHECKED 1
 #endif
 
-#define CONTRACT_FAIL(kind, cond)                                                                  \
+#define CONTRACT_FAIL(kind, cond) \
 	panic("%s failed: %s (%s, %s:%d)", kind, cond, __func__, __FILE__, __LINE__)
 
-#define CONTRACT_CHECK(kind, cond)                                                                 \
-	do {                                                                                       \
-		if (CHECKED && __builtin_expect(!(cond), 0))                                       \
-			CONTRACT_FAIL(kind, #cond);                                                \
+#define CONTRACT_CHECK(kind, cond)                           \
+	do {                                                 \
+		if (CHECKED && __builtin_expect(!(cond), 0)) \
+			CONTRACT_FAIL(kind, #cond);          \
 	} while (0)
 
 #define REQUIRES(cond)	CONTRACT_CHECK("precondition", cond)

@@ -10,7 +10,10 @@ struct list {
 	struct list *next, *prev;
 };
 
-#define LIST_INIT(name) { &(name), &(name) }
+#define LIST_INIT(name)          \
+	{                        \
+		&(name), &(name) \
+	}
 
 static inline void list_init(struct list *l)
 {
@@ -38,10 +41,10 @@ static inline void list_del(struct list *node)
 	list_init(node);
 }
 
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define list_for_each(pos, head, type, member)                                                     \
-	for (type *pos = container_of((head)->next, type, member); &pos->member != (head);         \
+#define list_for_each(pos, head, type, member)                                             \
+	for (type *pos = container_of((head)->next, type, member); &pos->member != (head); \
 	     pos = container_of(pos->member.next, type, member))
 
 #endif

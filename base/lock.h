@@ -61,7 +61,10 @@ struct spinlock {
 	enum lock_class class;
 };
 
-#define SPINLOCK_INIT(cls) { .class = (cls) }
+#define SPINLOCK_INIT(cls)     \
+	{                      \
+		.class = (cls) \
+	}
 
 static inline void spin_lock(struct spinlock *l)
 {

@@ -2,20 +2,20 @@
 /*
  * Frames: one slot of metadata for each 4 KiB of RAM, and the rules of who may use it.
  *
- *              from_unused               get                     the count word, `refs`:
- *   UNUSED ───────────────▶ BUSY ──▶ SHARED(1) ⇄ SHARED(n)        0            UNUSED
- *      ▲                     ▲ │          │ last put              1            BUSY
- *      │   destructor done   │ │          ▼                       n + 1        SHARED(n)
- *      └─────────────────────┴─┼──────  BUSY                      0x80000000   UNIQUE
- *                              ▼
- *                           UNIQUE        (seed 002, ref state machine M1-M16)
+ *          frame_alloc           frame_get                     the count word, `refs`:
+ *   UNUSED ──────────▶ SHARED(1) ⇄ SHARED(n)                   0          UNUSED
+ *      ▲                   │ frame_put of the last             1          BUSY
+ *      └──── BUSY ◀────────┘                                   n + 1      SHARED(n)
+ *       destructor done
  *
  * Zero means UNUSED so that a zeroed array is a valid one, and the last put lands on BUSY by
- * itself, so that nobody can take the frame before its destructor has finished.
+ * itself, so that nobody can take the frame before its destructor has finished. (ostd.md 1.2,
+ * M1-M16)
  *
  * A frame of 2 MiB or 1 GiB is a block: its first slot, the head, carries order 9 or 18, the kind
- * and the count; the others are tails that name the head. A reference to any page of a block counts
- * on the head, and the block is freed as a whole.
+ * and the count. The others, the tails, are not touched: they read UNUSED, and belong to the block
+ * because an aligned slot before them is the head of one that reaches them (frame_head). A
+ * reference to any page of a block counts on the head, and the block is freed as a whole.
  */
 #ifndef MM_FRAME_H
 #define MM_FRAME_H
@@ -41,13 +41,11 @@ enum frame_kind {
 	FRAME_HOST_TABLE,   /* page-table node of Nestling itself */
 	FRAME_STAGE2_TABLE, /* page-table node of a guest */
 	FRAME_GUEST,	    /* guest RAM: untyped, the only kind whose bytes may be copied raw */
-	FRAME_TAIL,	    /* page of a block that is not its head */
 	FRAME_KINDS,
 };
 
 #define FRAME_UNUSED   0u
 #define FRAME_BUSY     1u
-#define FRAME_UNIQUE   0x80000000u
 #define FRAME_REFS_MAX 0x3fffffffu
 
 #define FRAME_NONE UINT32_MAX /* no frame number: links are 32-bit, 16 TiB of RAM */
@@ -56,7 +54,8 @@ struct frame {
 	_Atomic uint32_t refs;
 	uint8_t kind;	  /* enum frame_kind */
 	uint8_t order;	  /* of the block that this frame is the head of */
-	uint16_t present; /* FRAME_*_TABLE: entries that are not absent; guarded by `lock` */
+	uint16_t present; /* FRAME_*_TABLE: entries that are not absent; guarded by `lock`.
+			   * FRAME_FREE: 1 for the head of a block in a free list */
 	union {
 		/*
 		 * FRAME_*_TABLE. Its two spare bytes are the node's level and "stray": taken out of
@@ -123,26 +122,21 @@ static inline hpa_t hva_to_hpa(hva_t a)
 }
 
 /*
+ * Tells that [start, start + bytes) is RAM and has slots, all zero. At boot, in ascending order, at
+ * most FRAME_REGIONS times; pages of RAM that nobody registered do not exist for frame_at.
+ */
+#define FRAME_REGIONS 256
+void frame_init_region(hpa_t start, uint64_t bytes);
+/* Tests only: no RAM at all, as before the first region. */
+void frame_forget_regions(void);
+
+/*
  * The slot of the frame that contains `a`, or NULL when `a` lies in no RAM. Does not resolve tails.
  */
 struct frame *frame_at(hpa_t a);
 
 /* The head of the block that `f` belongs to; `f` itself for a head or a plain frame. */
 struct frame *frame_head(struct frame *f);
-
-/*
- * Claims unused memory as one tracked block of 2^order frames with one reference.
- * Errors, nothing changed: -EINVAL (a is not aligned to the size), -ERANGE (not wholly in RAM),
- * -EBUSY (some frame of it is not UNUSED).
- */
-int frame_from_unused(hpa_t a, unsigned order, enum frame_kind kind, struct frame **out);
-
-/*
- * Takes one more reference to a frame that somebody may be giving back at this moment.
- * Errors, nothing changed: -EINVAL (unaligned), -ERANGE (no RAM), -ENOENT (UNUSED), -EAGAIN (BUSY),
- * -EBUSY (UNIQUE). On success *out is the head.
- */
-int frame_from_in_use(hpa_t a, struct frame **out);
 
 /*
  * One more, or n more, references for a caller that owns one already. `f` is a head.
@@ -156,7 +150,6 @@ void frame_get_n(struct frame *f, uint32_t n);
  * memory to the allocator. `f` is a head. Panics when there is no reference to give back.
  */
 void frame_put(struct frame *f);
-void frame_put_n(struct frame *f, uint32_t n);
 
 /*
  * frame_put for memory that lock-free walkers may still be looking at: the last reference takes
@@ -172,7 +165,7 @@ void frame_put_deferred(struct frame *f);
 bool frame_drop(struct frame *f);
 void frame_finish(struct frame *f);
 
-/* Snapshot of the number of references; 0 for UNUSED and BUSY, 1 for UNIQUE. */
+/* Snapshot of the number of references; 0 for UNUSED and BUSY. */
 uint32_t frame_refs(const struct frame *f);
 
 const char *frame_kind_name(enum frame_kind kind);

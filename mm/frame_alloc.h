@@ -58,6 +58,9 @@ void frame_account_add(enum frame_kind kind, int64_t bytes);
  */
 void frame_alloc_fail_after(int64_t skip);
 
+/* Tests only: forgets all memory, as before the first frame_alloc_add. */
+void frame_alloc_forget(void);
+
 /* Walks all free lists and slots. Returns the number of violations, each told to `report`. */
 uint64_t frame_audit(void (*report)(const char *text));
 

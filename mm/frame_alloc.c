@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Each CPU has two stacks of single frames, one of them known to be zero, and works on them alone;
+ * behind them is one buddy system under a lock.
+ *
+ *   frame_alloc ──▶ zeroed[cpu] ─┐
+ *               └─▶ any[cpu] ◀───┼── frame_put          32 at a time ⇅
+ *                                └── buddy: free[0] free[1] ... free[18], linked by frame number
+ *
+ * A block of order o at frame number p has its buddy at p ^ (1 << o). Free and of the same order,
+ * the two become one block of order o + 1; what makes a slot the head of a free block is kind
+ * FRAME_FREE with `present` set, so slots that are not RAM never look like one.
+ */
+#include "mm/frame_alloc.h"
+
+#include <arch/zero.h>
+
+#include "base/contract.h"
+#include "base/list.h"
+#include "base/print.h"
+#include "base/string.h"
+
+#define STACK_MAX   64
+#define STACK_BATCH 32
+
+struct frame_stack {
+	unsigned count;
+	struct frame *frame[STACK_MAX];
+};
+
+static struct cpu_frames {
+	struct frame_stack any, zeroed;
+	_Atomic int64_t used[FRAME_KINDS]; /* bytes; only their sum over all CPUs means something */
+} __attribute__((aligned(64))) cpus[MAX_CPUS];
+
+static struct {
+	struct spinlock lock;
+	uint32_t first[FRAME_ORDERS]; /* FRAME_NONE when empty */
+	uint64_t total, free;	      /* bytes: of all RAM handed to us; in the lists below */
+} buddy = { .lock = SPINLOCK_INIT(LOCK_ALLOC) };
+
+static _Atomic int64_t fail_after = -1;
+
+static inline bool free_head(const struct frame *f, unsigned order)
+{
+	return f->kind == FRAME_FREE && f->present == 1 && f->order == order;
+}
+
+static void list_push(struct frame *f, unsigned order)
+{
+	uint32_t pfn = (uint32_t)frame_pfn(f), next = buddy.first[order];
+
+	f->kind = FRAME_FREE;
+	f->order = (uint8_t)order;
+	f->present = 1;
+	f->link.next = next;
+	f->link.prev = FRAME_NONE;
+	if (next != FRAME_NONE)
+		frame_slot(next)->link.prev = pfn;
+	buddy.first[order] = pfn;
+}
+
+static void list_remove(struct frame *f, unsigned order)
+{
+	if (f->link.prev != FRAME_NONE)
+		frame_slot(f->link.prev)->link.next = f->link.next;
+	else
+		buddy.first[order] = f->link.next;
+	if (f->link.next != FRAME_NONE)
+		frame_slot(f->link.next)->link.prev = f->link.prev;
+	f->present = 0;
+}
+
+/* Puts a block into the lists, joined with its free buddies. Under the lock. */
+static void buddy_free(struct frame *f, unsigned order)
+{
+	uint64_t pfn = frame_pfn(f);
+
+	buddy.free += PAGE_SIZE << order;
+	for (; order < FRAME_ORDER_1G; order++) {
+		uint64_t other = pfn ^ (UINT64_C(1) << order);
+
+		if (other + (UINT64_C(1) << order) > frame_limit ||
+		    !free_head(frame_slot(other), order))
+			break;
+		list_remove(frame_slot(other), order);
+		pfn &= ~(UINT64_C(1) << order);
+	}
+	list_push(frame_slot(pfn), order);
+}
+
+/* A block of exactly `order`, split off the smallest that will do. NULL: none. Under the lock. */
+static struct frame *buddy_alloc(unsigned order)
+{
+	unsigned from = order;
+	struct frame *f;
+
+	while (from < FRAME_ORDERS && buddy.first[from] == FRAME_NONE)
+		from++;
+	if (from == FRAME_ORDERS)
+		return NULL;
+	f = frame_slot(buddy.first[from]);
+	list_remove(f, from);
+	while (from > order) {
+		from--;
+		list_push(f + (UINT64_C(1) << from), from);
+	}
+	f->order = (uint8_t)order;
+	buddy.free -= PAGE_SIZE << order;
+	return f;
+}
+
+static void stack_refill(struct frame_stack *s)
+{
+	spin_lock(&buddy.lock);
+	while (s->count < STACK_BATCH) {
+		struct frame *f = buddy_alloc(0);
+
+		if (f == NULL)
+			break;
+		s->frame[s->count++] = f;
+	}
+	spin_unlock(&buddy.lock);
+}
+
+static void stack_spill(struct frame_stack *s, unsigned keep)
+{
+	spin_lock(&buddy.lock);
+	while (s->count > keep)
+		buddy_free(s->frame[--s->count], 0);
+	spin_unlock(&buddy.lock);
+}
+
+static inline struct frame *stack_pop(struct frame_stack *s)
+{
+	return s->count != 0 ? s->frame[--s->count] : NULL;
+}
+
+/* One frame; *zero says whether it is known to read as zero. */
+static struct frame *single_alloc(struct cpu_frames *c, bool want_zero, bool *zero)
+{
+	struct frame *f = want_zero ? stack_pop(&c->zeroed) : NULL;
+
+	*zero = f != NULL;
+	if (f != NULL)
+		return f;
+	if (c->any.count == 0)
+		stack_refill(&c->any);
+	f = stack_pop(&c->any);
+	if (f != NULL)
+		return f;
+	f = stack_pop(&c->zeroed);
+	*zero = f != NULL;
+	return f;
+}
+
+static inline bool fails_now(void)
+{
+	int64_t left;
+
+	if (!CHECKED || atomic_load_explicit(&fail_after, memory_order_relaxed) < 0)
+		return false;
+	left = atomic_fetch_sub(&fail_after, 1);
+	return left == 0;
+}
+
+static inline void account(struct cpu_frames *c, enum frame_kind kind, int64_t bytes)
+{
+	int64_t old = atomic_load_explicit(&c->used[kind], memory_order_relaxed);
+
+	/* Only this CPU writes its counters: no locked instruction. */
+	atomic_store_explicit(&c->used[kind], old + bytes, memory_order_relaxed);
+}
+
+struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags)
+{
+	struct cpu_frames *c = &cpus[cpu_id()];
+	bool zero = false;
+	struct frame *f;
+
+	REQUIRES(order <= FRAME_ORDER_1G && kind != FRAME_FREE);
+	if (fails_now())
+		return NULL;
+	if (order == 0) {
+		f = single_alloc(c, (flags & ALLOC_ZERO) != 0, &zero);
+	} else {
+		spin_lock(&buddy.lock);
+		f = buddy_alloc(order);
+		spin_unlock(&buddy.lock);
+	}
+	if (f == NULL)
+		return NULL;
+	INVARIANT(atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_UNUSED);
+	if ((flags & ALLOC_ZERO) != 0 && !zero)
+		arch_zero(hpa_ptr(frame_hpa(f)), PAGE_SIZE << order);
+	f->kind = (uint8_t)kind;
+	f->order = (uint8_t)order;
+	account(c, kind, (int64_t)(PAGE_SIZE << order));
+	atomic_store_explicit(&f->refs, FRAME_BUSY + 1, memory_order_release);
+	return f;
+}
+
+void frame_alloc_release(struct frame *head, unsigned order)
+{
+	struct cpu_frames *c = &cpus[cpu_id()];
+
+	account(c, (enum frame_kind)head->kind, -(int64_t)(PAGE_SIZE << order));
+	head->kind = FRAME_FREE;
+	head->order = 0;
+	head->present = 0;
+	atomic_store_explicit(&head->refs, FRAME_UNUSED, memory_order_release);
+	if (order == 0) {
+		if (c->any.count == STACK_MAX)
+			stack_spill(&c->any, STACK_BATCH);
+		c->any.frame[c->any.count++] = head;
+		return;
+	}
+	spin_lock(&buddy.lock);
+	buddy_free(head, order);
+	spin_unlock(&buddy.lock);
+}
+
+/* The largest order that fits at frame number `pfn` with `left` frames. */
+static unsigned order_at(uint64_t pfn, uint64_t left)
+{
+	unsigned order = pfn == 0 ? FRAME_ORDER_1G : (unsigned)__builtin_ctzll(pfn);
+
+	if (order > FRAME_ORDER_1G)
+		order = FRAME_ORDER_1G;
+	while ((UINT64_C(1) << order) > left)
+		order--;
+	return order;
+}
+
+void frame_alloc_add(hpa_t start, uint64_t bytes)
+{
+	uint64_t pfn = start.hpa >> PAGE_SHIFT, end = pfn + (bytes >> PAGE_SHIFT);
+
+	REQUIRES(((start.hpa | bytes) & (PAGE_SIZE - 1)) == 0 && end <= frame_limit);
+	spin_lock(&buddy.lock);
+	if (buddy.total == 0)
+		for (unsigned order = 0; order < FRAME_ORDERS; order++)
+			buddy.first[order] = FRAME_NONE;
+	buddy.total += bytes;
+	while (pfn < end) {
+		unsigned order = order_at(pfn, end - pfn);
+
+		buddy_free(frame_slot(pfn), order);
+		pfn += UINT64_C(1) << order;
+	}
+	spin_unlock(&buddy.lock);
+}
+
+unsigned frame_alloc_prezero(unsigned n)
+{
+	struct cpu_frames *c = &cpus[cpu_id()];
+	unsigned added = 0;
+
+	while (added < n && c->zeroed.count < STACK_MAX) {
+		bool zero;
+		struct frame *f = single_alloc(c, false, &zero);
+
+		if (f == NULL)
+			break;
+		if (!zero)
+			arch_zero(hpa_ptr(frame_hpa(f)), PAGE_SIZE);
+		c->zeroed.frame[c->zeroed.count++] = f;
+		if (zero) /* nothing but zeroed frames is left */
+			break;
+		added++;
+	}
+	return added;
+}
+
+void frame_alloc_drain(void)
+{
+	stack_spill(&cpus[cpu_id()].any, 0);
+	stack_spill(&cpus[cpu_id()].zeroed, 0);
+}
+
+void frame_alloc_forget(void)
+{
+	memset(cpus, 0, sizeof(cpus));
+	buddy.total = buddy.free = 0;
+}
+
+void frame_account(struct frame_account *out)
+{
+	*out = (struct frame_account){ 0 };
+	spin_lock(&buddy.lock);
+	out->total = buddy.total;
+	out->by_kind[FRAME_FREE] = buddy.free;
+	for (unsigned order = 0; buddy.total != 0 && order < FRAME_ORDERS; order++)
+		if (buddy.first[order] != FRAME_NONE)
+			out->largest_free = PAGE_SIZE << order;
+	spin_unlock(&buddy.lock);
+	for (unsigned i = 0; i < MAX_CPUS; i++) {
+		out->zeroed += cpus[i].zeroed.count * PAGE_SIZE;
+		out->by_kind[FRAME_FREE] += (cpus[i].any.count + cpus[i].zeroed.count) * PAGE_SIZE;
+		for (unsigned kind = 1; kind < FRAME_KINDS; kind++)
+			out->by_kind[kind] += (uint64_t)atomic_load_explicit(&cpus[i].used[kind],
+									     memory_order_relaxed);
+	}
+	/* What was booked by hand (image, metadata, reserved) is not from our lists. */
+	out->total += out->by_kind[FRAME_IMAGE] + out->by_kind[FRAME_META] +
+		      out->by_kind[FRAME_RESERVED];
+}
+
+void frame_account_add(enum frame_kind kind, int64_t bytes)
+{
+	account(&cpus[cpu_id()], kind, bytes);
+}
+
+void frame_alloc_fail_after(int64_t skip)
+{
+	atomic_store(&fail_after, skip);
+}
+
+__attribute__((format(printf, 3, 4))) static void
+complain(void (*report)(const char *text), uint64_t *violations, const char *fmt, ...)
+{
+	char text[160];
+	va_list args;
+
+	va_start(args, fmt);
+	vformat(text, sizeof(text), fmt, args);
+	va_end(args);
+	(*violations)++;
+	report(text);
+}
+
+/* One free list: every element is a free head of its order, aligned, linked both ways. */
+static uint64_t audit_list(unsigned order, uint64_t *bytes, void (*report)(const char *text))
+{
+	uint64_t violations = 0;
+	uint32_t prev = FRAME_NONE;
+
+	for (uint32_t pfn = buddy.first[order]; pfn != FRAME_NONE;
+	     pfn = frame_slot(pfn)->link.next) {
+		const struct frame *f = frame_slot(pfn);
+
+		if (frame_at(frame_hpa(f)) == NULL || !free_head(f, order) ||
+		    (pfn & ((UINT64_C(1) << order) - 1)) != 0 || f->link.prev != prev ||
+		    atomic_load(&f->refs) != FRAME_UNUSED) {
+			complain(report, &violations,
+				 "free list of order %u is broken at frame 0x%x", order, pfn);
+			break;
+		}
+		*bytes += PAGE_SIZE << order;
+		prev = pfn;
+	}
+	return violations;
+}
+
+uint64_t frame_audit(void (*report)(const char *text))
+{
+	struct frame_account a;
+	uint64_t violations = 0, bytes = 0, sum = 0;
+
+	spin_lock(&buddy.lock);
+	for (unsigned order = 0; buddy.total != 0 && order < FRAME_ORDERS; order++)
+		violations += audit_list(order, &bytes, report);
+	if (bytes != buddy.free)
+		complain(report, &violations, "free lists hold %llu bytes, the account says %llu",
+			 (unsigned long long)bytes, (unsigned long long)buddy.free);
+	spin_unlock(&buddy.lock);
+	frame_account(&a);
+	for (unsigned kind = 0; kind < FRAME_KINDS; kind++)
+		sum += a.by_kind[kind];
+	if (sum != a.total)
+		complain(report, &violations,
+			 "%llu bytes are booked of %llu: some are lost or counted twice",
+			 (unsigned long long)sum, (unsigned long long)a.total);
+	return violations;
+}

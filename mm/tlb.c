@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "mm/tlb.h"
+
+#include "base/contract.h"
+
+static void (*tlb_kick)(unsigned cpu);
+
+void tlb_set_kick(void (*kick)(unsigned cpu))
+{
+	tlb_kick = kick;
+}
+
+void tlb_domain_init(struct tlb_domain *d)
+{
+	atomic_store(&d->generation, 1);
+	atomic_store(&d->inside, 0);
+	atomic_store(&d->flushes, 0);
+	atomic_store(&d->kicks, 0);
+	for (unsigned i = 0; i < MAX_CPUS; i++)
+		atomic_store_explicit(&d->seen[i], 0, memory_order_relaxed);
+}
+
+bool tlb_enter(struct tlb_domain *d)
+{
+	unsigned cpu = cpu_id();
+	uint64_t generation;
+
+	/*
+	 * "Inside" must be visible before the generation is read: whoever bumps it afterwards sees
+	 * us and kicks; whoever bumped it before is seen by us. A locked instruction orders the
+	 * two.
+	 */
+	atomic_fetch_or(&d->inside, UINT64_C(1) << cpu);
+	generation = atomic_load(&d->generation);
+	if (atomic_load_explicit(&d->seen[cpu], memory_order_relaxed) == generation)
+		return false;
+	atomic_store_explicit(&d->seen[cpu], generation, memory_order_release);
+	atomic_fetch_add_explicit(&d->flushes, 1, memory_order_relaxed);
+	return true;
+}
+
+void tlb_leave(struct tlb_domain *d)
+{
+	atomic_fetch_and_explicit(&d->inside, ~(UINT64_C(1) << cpu_id()), memory_order_release);
+}
+
+uint64_t tlb_bump(struct tlb_domain *d)
+{
+	return atomic_fetch_add(&d->generation, 1) + 1;
+}
+
+/* May `cpu` be using translations that are older than `generation`? */
+static bool tlb_stale(const struct tlb_domain *d, unsigned cpu, uint64_t generation)
+{
+	return (atomic_load(&d->inside) >> cpu & 1) != 0 &&
+	       atomic_load_explicit(&d->seen[cpu], memory_order_acquire) < generation;
+}
+
+bool tlb_passed(const struct tlb_domain *d, uint64_t generation)
+{
+	for (unsigned cpu = 0; cpu < MAX_CPUS; cpu++)
+		if (tlb_stale(d, cpu, generation))
+			return false;
+	return true;
+}
+
+void tlb_sync(struct tlb_domain *d, uint64_t generation)
+{
+	uint64_t inside = atomic_load(&d->inside);
+
+	REQUIRES((inside >> cpu_id() & 1) == 0);
+	for (uint64_t left = inside; left != 0; left &= left - 1) {
+		unsigned cpu = (unsigned)__builtin_ctzll(left);
+
+		if (!tlb_stale(d, cpu, generation))
+			continue;
+		MUST(tlb_kick != NULL, "CPU %u is inside a guest and nobody can kick it", cpu);
+		atomic_fetch_add_explicit(&d->kicks, 1, memory_order_relaxed);
+		tlb_kick(cpu);
+		while (tlb_stale(d, cpu, generation))
+			cpu_relax();
+	}
+}

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Entry of level L: 63 valid, 62..52 attributes, frame number from bit 4 + L, bit L - 1: leaf. */
+#include "tests/unit/fake_pt.h"
+
+#define FMT_LEVELS	    5
+#define FMT_NODE_KIND	    FRAME_STAGE2_TABLE
+#define FMT_HW_MARKS(level) FAKE_MARKS
+
+#define FAKE_VALID	(UINT64_C(1) << 63)
+#define FAKE_ATTR	52
+#define FAKE_MARKS	((uint64_t)(PT_ACCESSED | PT_DIRTY) << FAKE_ATTR)
+#define FAKE_PFN(level) (4 + (level))
+
+static struct pt_limits fmt_limits = {
+	.name = "fake",
+	.levels = FMT_LEVELS,
+	.max_leaf = 3,
+	.va_first = 0,
+	.va_last = (UINT64_C(1) << 57) - 1,
+	.hpa_limit = UINT64_C(1) << 46,
+	.can = PT_RWX | PT_USER | PT_GLOBAL | PT_ACCESSED | PT_DIRTY | PT_TRACKED,
+};
+
+static inline bool fmt_is_leaf(uint64_t raw, unsigned level)
+{
+	return level == 1 || (raw >> (level - 1) & 1) != 0;
+}
+
+static inline uint64_t fmt_leaf_bits(pt_attr_t attr, unsigned level)
+{
+	return FAKE_VALID | (uint64_t)attr << FAKE_ATTR | UINT64_C(1) << (level - 1);
+}
+
+static inline pt_attr_t fmt_attr(uint64_t raw, unsigned level)
+{
+	(void)level;
+	return (pt_attr_t)(raw >> FAKE_ATTR & 0x7ff);
+}
+
+static inline uint64_t fmt_address_bits(hpa_t at, unsigned level)
+{
+	return (at.hpa >> PAGE_SHIFT) << FAKE_PFN(level);
+}
+
+static inline uint64_t fmt_table(hpa_t table, unsigned level)
+{
+	return FAKE_VALID | fmt_address_bits(table, level);
+}
+
+static inline hpa_t fmt_hpa(uint64_t raw, unsigned level)
+{
+	uint64_t low = raw & ((UINT64_C(1) << FAKE_ATTR) - 1);
+
+	return hpa((low >> FAKE_PFN(level)) << PAGE_SHIFT);
+}
+
+static inline uint64_t fmt_rights_mask(unsigned level)
+{
+	(void)level;
+	return (uint64_t)(PT_RIGHTS | PT_USER | PT_GLOBAL | PT_MEM_MASK) << FAKE_ATTR;
+}
+
+static inline uint64_t fmt_marks(pt_attr_t attr, unsigned level)
+{
+	(void)level;
+	return (uint64_t)(attr & (PT_ACCESSED | PT_DIRTY)) << FAKE_ATTR;
+}
+
+static inline bool fmt_attr_ok(pt_attr_t attr)
+{
+	(void)attr;
+	return true;
+}
+
+#include "mm/engine.h"
+
+const struct pt_ops fake_pt_ops = { ENGINE_OPS };

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MPL-2.0
+# Host builds of the tests: the code of the hypervisor as an ordinary program.
+
+HOST_CC ?= gcc
+HOST_SRCS := $(filter-out base/x86/%, $(wildcard base/*.c mm/*.c ept/*.c vmio/*.c guest/*.c)) \
+	$(wildcard boot/boot_info.c boot/acpi.c boot/options.c) \
+	$(wildcard hv/cpuid.c hv/msr.c hv/console/edit.c hv/console/json.c hv/console/args.c \
+	hv/console/coalesce.c) tests/host/arena.c
+UNIT_SRCS := $(wildcard tests/unit/*.c)
+MODEL_SRCS := $(wildcard tests/model/*.c)
+HOST_FLAGS := -std=gnu17 -g -O1 -Wall -Wextra -Werror -fno-omit-frame-pointer -I. -Itests/host \
+	-DCHECKED=1 -pthread -MMD -MP
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=all
+TSAN := -fsanitize=thread -DHOST_TSAN=1
+
+host_objs = $(patsubst %.c,$(OUT)/$(1)/%.o,$(2))
+
+UNIT_OBJS := $(call host_objs,unit,$(HOST_SRCS) $(UNIT_SRCS)) $(OUT)/unit/suites.o
+TSAN_SRCS := $(HOST_SRCS) $(wildcard tests/tsan/*.c)
+TSAN_OBJS := $(call host_objs,tsan,$(TSAN_SRCS))
+MODEL_OBJS := $(call host_objs,model,$(HOST_SRCS) $(MODEL_SRCS) tests/unit/fake_pt.c)
+
+$(OUT)/unit/%.o: %.c | deps
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(HOST_FLAGS) $(SAN) -c $< -o $@
+
+$(OUT)/model/%.o: %.c | deps
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(HOST_FLAGS) -O2 $(SAN) -c $< -o $@
+
+$(OUT)/tsan/%.o: %.c | deps
+	@mkdir -p $(@D)
+	@$(HOST_CC) $(HOST_FLAGS) $(TSAN) -c $< -o $@
+
+# Every tests/unit/test_*.c exports one `void suite_NAME(void)`; the runner calls them all.
+$(OUT)/unit/suites.c: $(UNIT_SRCS)
+	@mkdir -p $(@D)
+	@names=$$(sed -n 's/^void \(suite_[a-z0-9_]*\)(void);$$/\1/p' $(UNIT_SRCS) | sort -u); \
+	{ echo '/* Generated from tests/unit/test_*.c. */'; \
+	for n in $$names; do echo "void $$n(void);"; done; \
+	echo 'void suites_add(void);'; echo 'void suites_add(void)'; echo '{'; \
+	for n in $$names; do echo "	$$n();"; done; echo '}'; } > $@
+
+$(OUT)/unit/suites.o: $(OUT)/unit/suites.c
+	@$(HOST_CC) -c $< -o $@
+
+$(OUT)/unit/run: $(UNIT_OBJS)
+	@$(HOST_CC) $(SAN) -pthread $^ -lcunit -o $@
+
+$(OUT)/model/run: $(MODEL_OBJS)
+	@$(HOST_CC) $(SAN) -pthread $^ -o $@
+
+$(OUT)/tsan/run: $(TSAN_OBJS)
+	@$(HOST_CC) $(TSAN) -pthread $^ -o $@
+
+-include $(UNIT_OBJS:.o=.d) $(TSAN_OBJS:.o=.d) $(MODEL_OBJS:.o=.d)
