@@ -24,7 +24,7 @@ struct boot_info {
 	struct memmap map; /* as told: unsorted, overlapping, with holes */
 	struct boot_module modules[BOOT_MODULES_MAX];
 	unsigned module_count;
-	uint8_t rsdp[36]; /* copy of the ACPI root pointer, version 1 or 2 */
+	uint8_t rsdp[36];  /* copy of the ACPI root pointer, version 1 or 2 */
 	unsigned rsdp_len; /* 0: none */
 };
 

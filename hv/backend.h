@@ -9,6 +9,8 @@
 #include "hv/exit.h"
 #include "hv/vcpu.h"
 
+struct trap_frame;
+
 struct hv_backend {
 	const char *name; /* "VT-x" or "AMD-V" */
 
@@ -31,8 +33,9 @@ struct hv_backend {
 	int (*create)(struct vcpu *v);
 	void (*destroy)(struct vcpu *v);
 
-	/* Processor state after INIT, but in real mode at linear address `entry` (below 1 MiB), with
-	 * CS.base = entry & ~0xffff, IP = entry & 0xffff. On the vCPU's own CPU or before it ran. */
+	/* Processor state after INIT, but in real mode at linear address `entry` (below 1 MiB),
+	 * with CS.base = entry & ~0xffff, IP = entry & 0xffff. On the vCPU's own CPU or before it
+	 * ran. */
 	void (*reset)(struct vcpu *v, uint32_t entry);
 
 	/*
@@ -49,14 +52,21 @@ struct hv_backend {
 	 * caller's). */
 	void (*inject)(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 
-	/* Whole state, for reports, resets and CR emulation. On the vCPU's own CPU only. */
+	/* Whole state, for reports. On the vCPU's own CPU, or while it is at rest. */
 	void (*get)(struct vcpu *v, struct vcpu_state_full *out);
-	void (*set)(struct vcpu *v, const struct vcpu_state_full *in);
 
 	/* MSRs that live in the control block or are switched by hardware: 0, or -ENOENT (not such
 	 * an MSR), -EINVAL (the guest gets #GP). */
 	int (*msr_read)(struct vcpu *v, uint32_t msr, uint64_t *value);
 	int (*msr_write)(struct vcpu *v, uint32_t msr, uint64_t value);
+
+	/* The guest's CR4, CPL: what common code needs often. */
+	uint64_t (*cr4)(struct vcpu *v);
+	unsigned (*cpl)(struct vcpu *v);
+
+	/* On an NMI in the host, with its frame: makes an entry that is about to happen not happen.
+	 * NULL where the hardware holds NMIs back by itself. */
+	void (*nmi)(struct trap_frame *f);
 
 	/* A control-register access that exited: does it, skips it or injects what the guest's CPU
 	 * would. -ENOSYS: unknown, stop the guest. */

@@ -14,7 +14,7 @@ enum exit_reason {
 	EXIT_PORT,
 	EXIT_HLT,
 	EXIT_HYPERCALL,
-	EXIT_CR,	/* control-register access that we have to see */
+	EXIT_CR, /* control-register access that we have to see */
 	EXIT_XSETBV,
 	EXIT_CACHE,	/* INVD, WBINVD */
 	EXIT_EXCEPTION, /* one that we intercept */
@@ -55,7 +55,8 @@ struct vm_exit {
 			uint32_t error;
 			uint64_t address; /* of #PF */
 		} exception;
-		uint8_t vector; /* EXIT_INTERRUPT: valid when the CPU acknowledged it on exit, else 0 */
+		uint8_t vector; /* EXIT_INTERRUPT: valid when the CPU acknowledged it on exit, else
+				   0 */
 	};
 };
 

@@ -23,7 +23,8 @@ struct exit_stat {
 
 struct vcpu_seg {
 	uint16_t selector;
-	uint16_t attr; /* as in a descriptor: type S DPL P (8 bits), then AVL L D G; SVM's VMCB layout */
+	uint16_t attr; /* as in a descriptor: type S DPL P (8 bits), then AVL L D G; SVM's VMCB
+			  layout */
 	uint32_t limit;
 	uint64_t base;
 };
@@ -36,21 +37,23 @@ struct vcpu_state_full {
 };
 
 struct vcpu {
-	/* Touched on every exit; gpr[GPR_RSP] is not kept here but by the backend. */
+	/* Touched on every exit; gpr[GPR_RSP] is kept by the backend. */
 	uint64_t gpr[16];
-	uint64_t rip; /* loaded on each exit, stored on each entry */
+	uint64_t rip;  /* loaded on each exit, stored on each entry */
 	void *backend; /* struct vmx_vcpu or svm_vcpu */
 	struct guest *guest;
 	unsigned id;  /* within the guest */
 	unsigned cpu; /* the physical CPU it is bound to */
 	_Atomic enum vcpu_state state;
+	_Atomic bool inside; /* in its run loop: its state is not at rest */
+	bool fresh;	     /* starts at start_at with its next entry */
+	uint32_t start_at;   /* linear address below 1 MiB */
 	struct exit_stat exits[EXIT_REASONS];
-	uint64_t xcr0;	 /* the guest's; the host's is loaded outside */
-	uint64_t entries; /* into the guest */
 	uint64_t guest_cycles; /* time-stamp counter ticks spent in the guest */
-	uint32_t start_at; /* VCPU_WAIT_START -> READY: real-mode start address */
-	struct vm_exit last; /* the exit that stopped it, for reports */
-	struct list link;  /* in its CPU's run queue */
+	struct frame *fpu;     /* the guest's FPU state while another vCPU runs */
+	uint64_t xcr0;	       /* likewise */
+	struct vm_exit last;   /* the exit that stopped it, for reports */
+	struct list link;      /* in its CPU's run queue, guarded by that queue's lock */
 };
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "mm/tlb.h"
 
+#include <stddef.h>
+
 #include "base/contract.h"
 
 static void (*tlb_kick)(unsigned cpu);

@@ -1,0 +1,27 @@
+#!/bin/bash
+# SPDX-License-Identifier: MPL-2.0
+# mkiso.sh KERNEL GRUB.CFG OUT.iso [GUEST...]: an ISO that boots under BIOS and UEFI. With SLIM=1 a
+# BIOS-only one with few GRUB modules, which boots faster under Bochs.
+set -eu
+kernel=$1 cfg=$2 iso=$3
+shift 3
+tree=$(mktemp -d)
+trap 'rm -rf "$tree"' EXIT
+mkdir -p "$tree/boot/grub" "$tree/guests"
+cp "$kernel" "$tree/boot/nestling.elf"
+strip -g "$tree/boot/nestling.elf"
+cp "$cfg" "$tree/boot/grub/grub.cfg"
+for guest in "$@"; do
+	cp "$guest" "$tree/guests/"
+done
+modules="multiboot2 normal iso9660 biosdisk serial echo"
+options=()
+if [ "${SLIM:-0}" = 1 ]; then
+	options=(-d /usr/lib/grub/i386-pc "--install-modules=$modules")
+fi
+if ! grub-mkrescue "${options[@]}" -o "$iso" "$tree" >"$tree.log" 2>&1; then
+	cat "$tree.log"
+	rm -f "$tree.log" "$iso"
+	exit 1
+fi
+rm -f "$tree.log"

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "hv/fpu.h"
+
+#include "base/err.h"
+#include "base/x86/percpu.h"
+#include "base/x86/regs.h"
+#include "hv/cpuid.h"
+#include "mm/frame_alloc.h"
+
+#define FCW_OFFSET   0
+#define MXCSR_OFFSET 24
+#define FCW_RESET    0x40
+#define MXCSR_RESET  0x1f80
+#define XCR0_X87     1
+#define XCR0_SSE     2
+#define XCR0_AVX     4
+#define XCR0_AVX512  0xe0
+
+static struct vcpu *owner[MAX_CPUS];
+
+int fpu_create(struct vcpu *v)
+{
+	uint8_t *area;
+
+	v->fpu = frame_alloc(0, FRAME_KERNEL, ALLOC_ZERO);
+	if (v->fpu == NULL)
+		return -ENOMEM;
+	area = hpa_ptr(frame_hpa(v->fpu));
+	*(uint16_t *)(area + FCW_OFFSET) = FCW_RESET;
+	*(uint32_t *)(area + MXCSR_OFFSET) = MXCSR_RESET;
+	v->xcr0 = XCR0_X87;
+	return 0;
+}
+
+void fpu_destroy(struct vcpu *v)
+{
+	for (unsigned i = 0; i < MAX_CPUS; i++)
+		if (owner[i] == v)
+			owner[i] = NULL;
+	frame_put(v->fpu);
+}
+
+/* All of the state, whatever the guest has switched on: it may switch on more later. */
+static void save(struct vcpu *v)
+{
+	void *area = hpa_ptr(frame_hpa(v->fpu));
+	uint64_t mask = guest_xcr0_mask();
+
+	if (mask == 0) {
+		__asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
+		return;
+	}
+	/* Read back, not remembered: one emulator lets a guest change it without an exit. */
+	v->xcr0 = xcr0_read() & mask;
+	xcr0_write(mask);
+	__asm__ volatile("xsave64 (%0)" ::"r"(area), "a"((uint32_t)mask),
+			 "d"((uint32_t)(mask >> 32))
+			 : "memory");
+}
+
+static void restore(const struct vcpu *v)
+{
+	const void *area = hpa_ptr(frame_hpa(v->fpu));
+	uint64_t mask = guest_xcr0_mask();
+
+	if (mask == 0) {
+		__asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
+		return;
+	}
+	xcr0_write(mask);
+	__asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"((uint32_t)mask),
+			 "d"((uint32_t)(mask >> 32))
+			 : "memory");
+	xcr0_write(v->xcr0);
+}
+
+void fpu_load(struct vcpu *v)
+{
+	struct vcpu *old = owner[cpu_id()];
+
+	if (old == v)
+		return;
+	if (old != NULL)
+		save(old);
+	owner[cpu_id()] = v;
+	restore(v);
+}
+
+bool fpu_set_xcr0(struct vcpu *v, uint64_t value)
+{
+	uint64_t mask = guest_xcr0_mask();
+
+	if (mask == 0 || (value & ~mask) != 0 || (value & XCR0_X87) == 0)
+		return false;
+	if ((value & XCR0_AVX) != 0 && (value & XCR0_SSE) == 0)
+		return false;
+	if ((value & XCR0_AVX512) != 0 &&
+	    ((value & XCR0_AVX512) != XCR0_AVX512 || (value & XCR0_AVX) == 0))
+		return false;
+	v->xcr0 = value;
+	xcr0_write(value);
+	return true;
+}

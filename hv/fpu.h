@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Who the registers of the FPU and XCR0 belong to. Nestling itself uses neither, so they stay with
+ * the vCPU that ran last on a CPU until another one is to run there.
+ */
+#ifndef HV_FPU_H
+#define HV_FPU_H
+
+#include "hv/vcpu.h"
+
+/* Room for the state, as after reset. -ENOMEM. */
+int fpu_create(struct vcpu *v);
+void fpu_destroy(struct vcpu *v);
+
+/* Before `v` is entered, on its CPU. */
+void fpu_load(struct vcpu *v);
+
+/* XSETBV of the guest whose state is loaded. False: the guest gets #GP. */
+bool fpu_set_xcr0(struct vcpu *v, uint64_t value);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#ifndef HV_STRING_IO_H
+#define HV_STRING_IO_H
+
+#include "hv/vcpu.h"
+
+/*
+ * INS and OUTS with paging off, where a linear address is a guest-physical one; a REP at most 4096
+ * items at a time, so that a guest cannot keep the host in here. 0: done (or partly done, to be
+ * entered again); else the guest has been stopped with a reason.
+ */
+int string_io(struct vcpu *v, const struct vm_exit *exit);
+
+#endif
