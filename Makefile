@@ -34,6 +34,8 @@ $(OUT)/deps.stamp: configs/packages.txt configs/install.sh
 .PHONY: deps
 deps: $(OUT)/deps.stamp
 
+-include guest/tiny/build.mk
+
 # --- the hypervisor ---------------------------------------------------------------------------
 
 KERNEL_SRCS := $(wildcard boot/*.[cS] base/*.c base/x86/*.[cS] mm/*.c ept/*.c vmio/*.c guest/*.c \
@@ -64,7 +66,6 @@ $(OUT)/nestling.elf: $(KERNEL_OBJS) boot/nestling.ld
 .PHONY: build
 build: $(OUT)/nestling.elf $(TINY_IMAGES)
 
--include guest/tiny/build.mk
 -include $(KERNEL_OBJS:.o=.d)
 
 # --- booting it -------------------------------------------------------------------------------

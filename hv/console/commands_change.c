@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* read, write, map, unmap, protect, dirty, accessed: a guest's bytes, and changing its mappings. */
+#include "base/err.h"
+#include "base/parse.h"
+#include "hv/console/args.h"
+#include "hv/console/console.h"
+#include "hv/console/json.h"
+#include "mm/frame_alloc.h"
+#include "mm/pt_ops.h"
+#include "vmio/vmio.h"
+
+#define READ_MAX  4096
+#define WRITE_MAX 128
+#define ROW	  16
+
+typedef unsigned long long ull;
+
+static bool is_mapped(struct guest *g, uint64_t at)
+{
+	struct pt_leaf leaf;
+	bool mapped;
+
+	epoch_enter();
+	mapped = vm_translate(&g->space, gpa(at), &leaf) && (leaf.attr & PT_READ) != 0;
+	epoch_exit();
+	return mapped;
+}
+
+/* One row of a dump. Looking must not bring memory in: what is not mapped is said to be so. */
+static int read_row(struct command_call *call, struct guest *g, uint64_t at, unsigned n)
+{
+	uint8_t bytes[ROW];
+	struct vm_reader r;
+	char hex[2 * ROW + 1];
+	int err = vm_reader_guest(&r, &g->space, gpa(at), n);
+	struct json j;
+
+	if (!is_mapped(g, at) || !is_mapped(g, at + n - 1))
+		return command_error(call, -EFAULT, "read: 0x%llx is not mapped", (ull)at);
+	if (err == 0)
+		err = vm_read_bytes(&r, bytes, n);
+	if (err != 0)
+		return command_error(call, err, "read: 0x%llx cannot be read (%s)", (ull)at,
+				     err_name(err));
+	for (unsigned i = 0; i < n; i++)
+		format(hex + 2 * i, 3, "%02x", bytes[i]);
+	if (call->json) {
+		json_begin(&j, call->out);
+		json_address(&j, "gpa", at);
+		json_text(&j, "bytes", hex);
+		json_end(&j);
+		return 0;
+	}
+	print_to(call->out, "%012llx ", (ull)at);
+	for (unsigned i = 0; i < n; i++)
+		print_to(call->out, " %02x", bytes[i]);
+	for (unsigned i = n; i < ROW; i++)
+		print_to(call->out, "   ");
+	print_to(call->out, "  ");
+	for (unsigned i = 0; i < n; i++)
+		print_to(call->out, "%c", bytes[i] >= ' ' && bytes[i] < 0x7f ? bytes[i] : '.');
+	print_to(call->out, "\n");
+	return 0;
+}
+
+static int run_read(struct command_call *call)
+{
+	struct guest *g = command_guest(call, call->argv[1]);
+	uint64_t at, len, done = 0;
+
+	if (g == NULL)
+		return -ENOENT;
+	if (parse_size(call->argv[2], &at) != 0)
+		return command_error(call, -EINVAL, "read: '%s': expected an address", call->argv[2]);
+	if (parse_size(call->argv[3], &len) != 0 || len == 0 || len > READ_MAX)
+		return command_error(call, -EINVAL, "read: '%s': expected a length from 1 to %u",
+				     call->argv[3], READ_MAX);
+	while (done < len) {
+		unsigned n = len - done < ROW ? (unsigned)(len - done) : ROW;
+		int err = read_row(call, g, at + done, n);
+
+		if (err != 0)
+			return err;
+		done += n;
+	}
+	return 0;
+}
+
+static int run_write(struct command_call *call)
+{
+	struct guest *g = command_guest(call, call->argv[1]);
+	uint8_t bytes[WRITE_MAX];
+	struct vm_writer w;
+	uint64_t at;
+	int n, err;
+
+	if (g == NULL)
+		return -ENOENT;
+	if (parse_size(call->argv[2], &at) != 0)
+		return command_error(call, -EINVAL, "write: '%s': expected an address", call->argv[2]);
+	n = args_bytes(call->argv[3], bytes, WRITE_MAX);
+	if (n < 0)
+		return command_error(call, n,
+				     "write: '%s': expected 1 to %d bytes as pairs of hexadecimal digits",
+				     call->argv[3], WRITE_MAX);
+	err = vm_writer_guest(&w, &g->space, gpa(at), (uint64_t)n);
+	if (err == 0)
+		err = vm_write_bytes(&w, bytes, (size_t)n);
+	if (err != 0)
+		return command_error(call, err, "write: 0x%llx cannot be written (%s)", (ull)at,
+				     err_name(err));
+	return 0;
+}
+
+/* GUEST and a range inside its memory. */
+static int take_guest_range(struct command_call *call, struct guest **g, uint64_t *start,
+			    uint64_t *end)
+{
+	*g = command_guest(call, call->argv[1]);
+	if (*g == NULL)
+		return -ENOENT;
+	if (args_range(call->argv[2], start, end) != 0)
+		return command_error(call, -EINVAL,
+				     "%s: '%s': expected an address, START-END or START+LENGTH",
+				     call->argv[0], call->argv[2]);
+	if (*end > (*g)->config.mem)
+		return command_error(call, -ERANGE, "%s: '%s': the guest's memory ends at 0x%llx",
+				     call->argv[0], call->argv[2], (ull)(*g)->config.mem);
+	return 0;
+}
+
+static int run_unmap(struct command_call *call)
+{
+	uint64_t start, end, pages;
+	struct vm_cursor c;
+	struct guest *g;
+	int err = take_guest_range(call, &g, &start, &end);
+
+	if (err != 0)
+		return err;
+	err = vm_cursor_open(&c, &g->space, gpa(start), gpa(end), VM_CHANGE);
+	if (err == 0) {
+		err = vm_unmap(&c, end - start, &pages);
+		vm_cursor_close(&c);
+	}
+	if (err != 0)
+		return command_error(call, err, "unmap: %s", err_name(err));
+	print_to(call->out, "%llu pages unmapped\n", (ull)pages);
+	return 0;
+}
+
+/* Applies rights to every mapping of the range. */
+static int protect_range(struct guest *g, uint64_t start, uint64_t end, pt_attr_t rights,
+			 uint64_t *pages)
+{
+	struct vm_cursor c;
+	struct pt_leaf old;
+	int err = vm_cursor_open(&c, &g->space, gpa(start), gpa(end), VM_CHANGE);
+
+	*pages = 0;
+	if (err != 0)
+		return err;
+	while ((err = vm_protect_next(&c, end - vm_cursor_at(&c).gpa, rights | PT_MEM_WB, &old)) == 0)
+		*pages += old.size / PAGE_SIZE;
+	vm_cursor_close(&c);
+	return err == -ENOENT ? 0 : err;
+}
+
+static int run_protect(struct command_call *call)
+{
+	uint64_t start, end, pages;
+	struct guest *g;
+	pt_attr_t rights;
+	int err = take_guest_range(call, &g, &start, &end);
+
+	if (err != 0)
+		return err;
+	if (args_rights(call->argv[3], &rights) != 0)
+		return command_error(call, -EINVAL,
+				     "protect: '%s': expected rights such as rwx, r-x, r or -",
+				     call->argv[3]);
+	err = protect_range(g, start, end, rights, &pages);
+	if (err == -EINVAL)
+		return command_error(call, err, "protect: '%s': %s cannot express these rights",
+				     call->argv[3], g->space.pt.ops->limits->name);
+	if (err != 0)
+		return command_error(call, err, "protect: %s", err_name(err));
+	print_to(call->out, "%llu pages changed\n", (ull)pages);
+	return 0;
+}
+
+/* A fresh zeroed page at each place, instead of what is there. */
+static int map_fresh(struct vm_cursor *c, pt_attr_t rights)
+{
+	struct frame *f = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, ALLOC_ZERO);
+	int err = f == NULL ? -ENOMEM : vm_map(c, f, rights | PT_MEM_WB);
+
+	if (err != 0 && f != NULL)
+		frame_put(f);
+	return err;
+}
+
+static int run_map(struct command_call *call)
+{
+	uint64_t start, end;
+	struct vm_cursor c;
+	struct guest *g;
+	pt_attr_t rights = PT_RWX;
+	int err = take_guest_range(call, &g, &start, &end);
+
+	if (err != 0)
+		return err;
+	if (call->argc == 4 && args_rights(call->argv[3], &rights) != 0)
+		return command_error(call, -EINVAL,
+				     "map: '%s': expected rights such as rwx, r-x, r or -",
+				     call->argv[3]);
+	err = vm_cursor_open(&c, &g->space, gpa(start), gpa(end), VM_CHANGE);
+	if (err == 0) {
+		while (err == 0 && vm_cursor_at(&c).gpa != end)
+			err = map_fresh(&c, rights);
+		vm_cursor_close(&c);
+	}
+	if (err != 0)
+		return command_error(call, err, "map: %s", err_name(err));
+	print_to(call->out, "%llu fresh pages mapped\n", (ull)((end - start) / PAGE_SIZE));
+	return 0;
+}
+
+/* Lists pages that carry a mark, and takes the mark off, so that the next call shows what is new. */
+static int marked(struct command_call *call, pt_attr_t mark, const char *name)
+{
+	struct guest *g = command_guest(call, call->argv[1]);
+	struct vm_cursor c;
+	struct pt_leaf leaf;
+	uint64_t pages = 0;
+	int err;
+
+	if (g == NULL)
+		return -ENOENT;
+	if ((g->space.pt.ops->limits->can & mark) == 0)
+		return command_error(call, -ENODEV, "%s: this CPU's %s keeps no such mark", name,
+				     g->space.pt.ops->limits->name);
+	err = vm_cursor_open(&c, &g->space, gpa(0), gpa(g->config.mem), VM_CHANGE);
+	if (err != 0)
+		return command_error(call, err, "%s: %s", name, err_name(err));
+	while (err == 0) {
+		err = vm_clear_marks_next(&c, g->config.mem - vm_cursor_at(&c).gpa, mark, &leaf);
+		if (err != 0 || (leaf.attr & mark) == 0)
+			continue;
+		pages += leaf.size / PAGE_SIZE;
+		if (call->json) {
+			struct json j;
+
+			json_begin(&j, call->out);
+			json_address(&j, "gpa", leaf.va);
+			json_number(&j, "len", leaf.size);
+			json_end(&j);
+		} else {
+			print_to(call->out, "%012llx %llu KiB\n", (ull)leaf.va, (ull)leaf.size >> 10);
+		}
+	}
+	vm_cursor_close(&c);
+	if (!call->json)
+		print_to(call->out, "%llu pages %s\n", (ull)pages, name);
+	return err == -ENOENT ? 0 : err;
+}
+
+static int run_dirty(struct command_call *call)
+{
+	return marked(call, PT_DIRTY, "dirty");
+}
+
+static int run_accessed(struct command_call *call)
+{
+	return marked(call, PT_ACCESSED, "accessed");
+}
+
+const struct command change_commands[] = {
+	{ "read", "GUEST GPA LEN", "hex dump of a guest's memory",
+	  "  At most 4096 bytes. Memory that the guest has not touched is not brought in.", 3, 3,
+	  run_read },
+	{ "write", "GUEST GPA BYTES", "writes bytes, given as hexadecimal digits",
+	  "  Brings memory in where the guest has not touched it yet, and honours its rights.", 3, 3,
+	  run_write },
+	{ "map", "GUEST GPA[-GPA|+LEN] [RIGHTS]", "fresh zeroed pages instead of what is there",
+	  "  Takes effect on all CPUs before the prompt returns.", 2, 3, run_map },
+	{ "unmap", "GUEST GPA[-GPA|+LEN]", "takes memory away; a touch brings a fresh page",
+	  "  Takes effect on all CPUs before the prompt returns.", 2, 2, run_unmap },
+	{ "protect", "GUEST GPA[-GPA|+LEN] RIGHTS", "changes the rights of what is mapped",
+	  "  Rights are letters of rwx; - is none. Takes effect on all CPUs before the prompt returns.\n"
+	  "  A guest that then does what it may not is stopped with a report.",
+	  3, 3, run_protect },
+	{ "dirty", "GUEST", "pages written since the last call", NULL, 1, 1, run_dirty },
+	{ "accessed", "GUEST", "pages touched since the last call", NULL, 1, 1, run_accessed },
+	{ 0 },
+};
