@@ -234,6 +234,21 @@ int tiny_trap(const struct trap_frame *f, uint64_t cr2)
 	return (int)f->vector;
 }
 
+void user_call(void (*f)(void));
+
+static void enter_user(void *f)
+{
+	user_call((void (*)(void))f);
+}
+
+int try_user(void (*f)(void))
+{
+	extern char user_done[];
+	int vector = try_call(enter_user, (void *)f);
+
+	return trap.rip == (uint64_t)user_done ? TRY_DONE : vector;
+}
+
 static void set_gate(unsigned vector, uint64_t handler, uint64_t ist)
 {
 	idt[2 * vector] = (handler & 0xffff) | SEL_CODE64 << 16 | ist << 32 | GATE_PRESENT << 32 |

@@ -42,7 +42,10 @@ bool tiny_start_vcpu(unsigned vcpu);
  */
 #define TRY_DONE (-1)
 int try_call(void (*f)(void *arg), void *arg);
-void user_call(void (*f)(void));
+/* The same at CPL 3, with I/O privilege 0. */
+int try_user(void (*f)(void));
+/* A number as the argument of a function for try_call. */
+#define ARG(number) ((void *)(uint64_t)(number))
 
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;

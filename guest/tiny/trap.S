@@ -76,17 +76,21 @@ try_out:
 
 /*
  * void user_call(void (*f)(void)): runs f at CPL 3 with the flags that are set now. It leaves by an
- * exception only, so it is used inside try_call.
+ * exception only, at user_done if f returns, so it is used inside try_call.
  */
-	.globl user_call
+	.globl user_call, user_done
 user_call:
-	pushq $0x23
 	leaq user_stack_top(%rip), %rax
+	leaq user_done(%rip), %rcx
+	movq %rcx, (%rax)
+	pushq $0x23
 	pushq %rax
 	pushfq
 	pushq $0x2b
 	pushq %rdi
 	iretq
+user_done:
+	hlt
 
 	.bss
 	.balign 16
