@@ -33,6 +33,11 @@ struct hv_backend {
 	int (*create)(struct vcpu *v);
 	void (*destroy)(struct vcpu *v);
 
+	/* Takes what the CPU itself still holds of a vCPU that is at rest (a cached control block,
+	 * registers that are switched lazily) back to memory, so that it can be looked at, moved or
+	 * destroyed from any CPU. On the vCPU's own CPU. NULL where there is nothing. */
+	void (*release)(struct vcpu *v);
+
 	/* Processor state after INIT, but in real mode at linear address `entry` (below 1 MiB),
 	 * with CS.base = entry & ~0xffff, IP = entry & 0xffff. On the vCPU's own CPU or before it
 	 * ran. */
@@ -52,7 +57,7 @@ struct hv_backend {
 	 * caller's). */
 	void (*inject)(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 
-	/* Whole state, for reports. On the vCPU's own CPU, or while it is at rest. */
+	/* Whole state, for reports. On the vCPU's own CPU, or after release on any. */
 	void (*get)(struct vcpu *v, struct vcpu_state_full *out);
 
 	/* MSRs that live in the control block or are switched by hardware: 0, or -ENOENT (not such

@@ -11,6 +11,7 @@
 #define MXCSR_OFFSET 24
 #define FCW_RESET    0x40
 #define MXCSR_RESET  0x1f80
+#define DR6_RESET    0xffff0ff0
 #define XCR0_X87     1
 #define XCR0_SSE     2
 #define XCR0_AVX     4
@@ -29,15 +30,31 @@ int fpu_create(struct vcpu *v)
 	*(uint16_t *)(area + FCW_OFFSET) = FCW_RESET;
 	*(uint32_t *)(area + MXCSR_OFFSET) = MXCSR_RESET;
 	v->xcr0 = XCR0_X87;
+	v->dr[4] = DR6_RESET;
 	return 0;
 }
 
 void fpu_destroy(struct vcpu *v)
 {
-	for (unsigned i = 0; i < MAX_CPUS; i++)
-		if (owner[i] == v)
-			owner[i] = NULL;
 	frame_put(v->fpu);
+}
+
+static void save_debug(struct vcpu *v)
+{
+	__asm__ volatile("mov %%dr0, %0" : "=r"(v->dr[0]));
+	__asm__ volatile("mov %%dr1, %0" : "=r"(v->dr[1]));
+	__asm__ volatile("mov %%dr2, %0" : "=r"(v->dr[2]));
+	__asm__ volatile("mov %%dr3, %0" : "=r"(v->dr[3]));
+	__asm__ volatile("mov %%dr6, %0" : "=r"(v->dr[4]));
+}
+
+static void restore_debug(const struct vcpu *v)
+{
+	__asm__ volatile("mov %0, %%dr0" ::"r"(v->dr[0]));
+	__asm__ volatile("mov %0, %%dr1" ::"r"(v->dr[1]));
+	__asm__ volatile("mov %0, %%dr2" ::"r"(v->dr[2]));
+	__asm__ volatile("mov %0, %%dr3" ::"r"(v->dr[3]));
+	__asm__ volatile("mov %0, %%dr6" ::"r"(v->dr[4]));
 }
 
 /* All of the state, whatever the guest has switched on: it may switch on more later. */
@@ -46,6 +63,7 @@ static void save(struct vcpu *v)
 	void *area = hpa_ptr(frame_hpa(v->fpu));
 	uint64_t mask = guest_xcr0_mask();
 
+	save_debug(v);
 	if (mask == 0) {
 		__asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
 		return;
@@ -63,6 +81,7 @@ static void restore(const struct vcpu *v)
 	const void *area = hpa_ptr(frame_hpa(v->fpu));
 	uint64_t mask = guest_xcr0_mask();
 
+	restore_debug(v);
 	if (mask == 0) {
 		__asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
 		return;
@@ -84,6 +103,14 @@ void fpu_load(struct vcpu *v)
 		save(old);
 	owner[cpu_id()] = v;
 	restore(v);
+}
+
+void fpu_release(struct vcpu *v)
+{
+	if (owner[cpu_id()] != v)
+		return;
+	save(v);
+	owner[cpu_id()] = NULL;
 }
 
 bool fpu_set_xcr0(struct vcpu *v, uint64_t value)

@@ -104,6 +104,17 @@ static bool can_run(const struct vcpu *v)
 	       atomic_load(&v->state) == VCPU_READY;
 }
 
+/* A vCPU that rests must not be in its CPU: somebody may want to look at it, or destroy it. */
+static void release(struct vcpu *v)
+{
+	if (!atomic_load(&v->resident))
+		return;
+	fpu_release(v);
+	if (hv_backend->release != NULL)
+		hv_backend->release(v);
+	atomic_store(&v->resident, false);
+}
+
 struct vcpu *hv_next_vcpu(unsigned cpu)
 {
 	struct queue *q = &queues[cpu];
@@ -115,9 +126,11 @@ struct vcpu *hv_next_vcpu(unsigned cpu)
 		/* Inside first, then a look at the state: whoever pauses does it the other way. */
 		atomic_store(&v->inside, true);
 		if (can_run(v)) {
+			atomic_store(&v->resident, true);
 			found = v;
 			break;
 		}
+		release(v);
 		atomic_store(&v->inside, false);
 	}
 	if (found != NULL) {
@@ -217,10 +230,15 @@ static void settle(struct guest *g)
 	for (unsigned i = 0; i < g->config.vcpus; i++) {
 		struct vcpu *v = hv_vcpu(g, i);
 
-		if (v != NULL && atomic_load(&v->inside))
+		if (v == NULL)
+			continue;
+		if (v->cpu == cpu_id())
+			release(v);
+		while (atomic_load(&v->inside) || atomic_load(&v->resident)) {
 			hv_kick(v->cpu);
-		while (v != NULL && atomic_load(&v->inside))
-			cpu_relax();
+			for (unsigned n = 0; n < 1000 && atomic_load(&v->resident); n++)
+				cpu_relax();
+		}
 	}
 }
 

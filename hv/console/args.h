@@ -8,8 +8,8 @@
 #include "mm/pt.h"
 
 /*
- * [*start, *end): A-B is half-open, A+LEN has LEN bytes, A alone is the page that contains it. Grown to
- * whole pages. -EINVAL: not of that form, or empty; -ERANGE: too large for 64 bits.
+ * [*start, *end): A-B is half-open, A+LEN has LEN bytes, A alone is the page that contains it.
+ * Grown to whole pages. -EINVAL: not of that form, or empty; -ERANGE: too large for 64 bits.
  */
 int args_range(const char *text, uint64_t *start, uint64_t *end);
 

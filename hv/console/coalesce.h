@@ -11,8 +11,9 @@ struct extent {
 	pt_attr_t attr;
 };
 
-/* Adds `leaf` to the extent if it goes on where that ends, in the guest and in the host, with the same
- * page size and attributes. False: it does not; nothing is changed. An extent of length 0 takes any. */
+/* Adds `leaf` to the extent if it goes on where that ends, in the guest and in the host, with the
+ * same page size and attributes. False: it does not; nothing is changed. An extent of length 0
+ * takes any. */
 bool extent_add(struct extent *e, const struct pt_leaf *leaf);
 
 #endif

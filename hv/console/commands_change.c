@@ -71,7 +71,8 @@ static int run_read(struct command_call *call)
 	if (g == NULL)
 		return -ENOENT;
 	if (parse_size(call->argv[2], &at) != 0)
-		return command_error(call, -EINVAL, "read: '%s': expected an address", call->argv[2]);
+		return command_error(call, -EINVAL, "read: '%s': expected an address",
+				     call->argv[2]);
 	if (parse_size(call->argv[3], &len) != 0 || len == 0 || len > READ_MAX)
 		return command_error(call, -EINVAL, "read: '%s': expected a length from 1 to %u",
 				     call->argv[3], READ_MAX);
@@ -97,12 +98,14 @@ static int run_write(struct command_call *call)
 	if (g == NULL)
 		return -ENOENT;
 	if (parse_size(call->argv[2], &at) != 0)
-		return command_error(call, -EINVAL, "write: '%s': expected an address", call->argv[2]);
+		return command_error(call, -EINVAL, "write: '%s': expected an address",
+				     call->argv[2]);
 	n = args_bytes(call->argv[3], bytes, WRITE_MAX);
 	if (n < 0)
-		return command_error(call, n,
-				     "write: '%s': expected 1 to %d bytes as pairs of hexadecimal digits",
-				     call->argv[3], WRITE_MAX);
+		return command_error(
+			call, n,
+			"write: '%s': expected 1 to %d bytes as pairs of hexadecimal digits",
+			call->argv[3], WRITE_MAX);
 	err = vm_writer_guest(&w, &g->space, gpa(at), (uint64_t)n);
 	if (err == 0)
 		err = vm_write_bytes(&w, bytes, (size_t)n);
@@ -160,7 +163,8 @@ static int protect_range(struct guest *g, uint64_t start, uint64_t end, pt_attr_
 	*pages = 0;
 	if (err != 0)
 		return err;
-	while ((err = vm_protect_next(&c, end - vm_cursor_at(&c).gpa, rights | PT_MEM_WB, &old)) == 0)
+	while ((err = vm_protect_next(&c, end - vm_cursor_at(&c).gpa, rights | PT_MEM_WB, &old)) ==
+	       0)
 		*pages += old.size / PAGE_SIZE;
 	vm_cursor_close(&c);
 	return err == -ENOENT ? 0 : err;
@@ -226,7 +230,8 @@ static int run_map(struct command_call *call)
 	return 0;
 }
 
-/* Lists pages that carry a mark, and takes the mark off, so that the next call shows what is new. */
+/* Lists pages that carry a mark, and takes the mark off, so that the next call shows what is new.
+ */
 static int marked(struct command_call *call, pt_attr_t mark, const char *name)
 {
 	struct guest *g = command_guest(call, call->argv[1]);
@@ -256,7 +261,8 @@ static int marked(struct command_call *call, pt_attr_t mark, const char *name)
 			json_number(&j, "len", leaf.size);
 			json_end(&j);
 		} else {
-			print_to(call->out, "%012llx %llu KiB\n", (ull)leaf.va, (ull)leaf.size >> 10);
+			print_to(call->out, "%012llx %llu KiB\n", (ull)leaf.va,
+				 (ull)leaf.size >> 10);
 		}
 	}
 	vm_cursor_close(&c);
@@ -280,14 +286,15 @@ const struct command change_commands[] = {
 	  "  At most 4096 bytes. Memory that the guest has not touched is not brought in.", 3, 3,
 	  run_read },
 	{ "write", "GUEST GPA BYTES", "writes bytes, given as hexadecimal digits",
-	  "  Brings memory in where the guest has not touched it yet, and honours its rights.", 3, 3,
-	  run_write },
+	  "  Brings memory in where the guest has not touched it yet, and honours its rights.", 3,
+	  3, run_write },
 	{ "map", "GUEST GPA[-GPA|+LEN] [RIGHTS]", "fresh zeroed pages instead of what is there",
 	  "  Takes effect on all CPUs before the prompt returns.", 2, 3, run_map },
 	{ "unmap", "GUEST GPA[-GPA|+LEN]", "takes memory away; a touch brings a fresh page",
 	  "  Takes effect on all CPUs before the prompt returns.", 2, 2, run_unmap },
 	{ "protect", "GUEST GPA[-GPA|+LEN] RIGHTS", "changes the rights of what is mapped",
-	  "  Rights are letters of rwx; - is none. Takes effect on all CPUs before the prompt returns.\n"
+	  "  Rights are letters of rwx; - is none. Takes effect on all CPUs before the prompt "
+	  "returns.\n"
 	  "  A guest that then does what it may not is stopped with a report.",
 	  3, 3, run_protect },
 	{ "dirty", "GUEST", "pages written since the last call", NULL, 1, 1, run_dirty },

@@ -37,7 +37,8 @@ static void guest_row(struct command_call *call, const struct guest *g)
 	struct json j;
 
 	if (!call->json) {
-		print_to(call->out, "%-12s %-8s %u vCPU%s on CPU %u, %llu MiB, %llu KiB touched, %llu exits",
+		print_to(call->out,
+			 "%-12s %-8s %u vCPU%s on CPU %u, %llu MiB, %llu KiB touched, %llu exits",
 			 g->config.name, guest_state_name(state), g->config.vcpus,
 			 g->config.vcpus == 1 ? "" : "s", hv_vcpu(g, 0)->cpu,
 			 (ull)g->config.mem >> 20, (ull)atomic_load(&g->pages_populated) * 4,
@@ -176,8 +177,9 @@ static bool rest(struct guest *g)
 
 static void print_regs(struct command_call *call, struct vcpu *v)
 {
-	static const char *const names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-					       "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+	static const char *const names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+					       "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+					       "r12", "r13", "r14", "r15" };
 	struct vcpu_state_full s;
 	struct json j;
 
@@ -203,8 +205,8 @@ static void print_regs(struct command_call *call, struct vcpu *v)
 	for (unsigned i = 0; i < 16; i++)
 		print_to(call->out, "  %-3s %016llx%s", names[i],
 			 (ull)(i == GPR_RSP ? s.rsp : v->gpr[i]), i % 4 == 3 ? "\n" : "");
-	print_to(call->out, "  cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", (ull)s.cr0, (ull)s.cr2,
-		 (ull)s.cr3, (ull)s.cr4, (ull)s.efer);
+	print_to(call->out, "  cr0 %llx cr2 %llx cr3 %llx cr4 %llx efer %llx\n", (ull)s.cr0,
+		 (ull)s.cr2, (ull)s.cr3, (ull)s.cr4, (ull)s.efer);
 }
 
 static int run_regs(struct command_call *call)
@@ -216,8 +218,8 @@ static int run_regs(struct command_call *call)
 	if (g == NULL)
 		return -ENOENT;
 	if (call->argc == 3 && (parse_u64(call->argv[2], &id) != 0 || id >= g->config.vcpus))
-		return command_error(call, -EINVAL, "regs: vCPU '%s': expected 0 to %u", call->argv[2],
-				     g->config.vcpus - 1);
+		return command_error(call, -EINVAL, "regs: vCPU '%s': expected 0 to %u",
+				     call->argv[2], g->config.vcpus - 1);
 	running = rest(g);
 	print_regs(call, hv_vcpu(g, (unsigned)id));
 	if (running)
@@ -264,10 +266,12 @@ static int run_stop(struct command_call *call)
 const struct command guest_commands[] = {
 	{ "guests", "", "the guests: state, memory, exits", NULL, 0, 0, run_guests },
 	{ "guest", "NAME", "one guest: its vCPUs, what it reported", NULL, 1, 1, run_guest },
-	{ "exits", "[GUEST]", "exits by reason: how many, how long outside", NULL, 0, 1, run_exits },
+	{ "exits", "[GUEST]", "exits by reason: how many, how long outside", NULL, 0, 1,
+	  run_exits },
 	{ "regs", "GUEST [VCPU]", "a vCPU's registers",
 	  "  A running guest rests for the moment in which they are read.", 1, 2, run_regs },
-	{ "pause", "GUEST", "lets it rest; its memory can still be looked at", NULL, 1, 1, run_pause },
+	{ "pause", "GUEST", "lets it rest; its memory can still be looked at", NULL, 1, 1,
+	  run_pause },
 	{ "resume", "GUEST", "lets a paused guest go on", NULL, 1, 1, run_resume },
 	{ "stop", "GUEST", "ends it and takes all of its memory back", NULL, 1, 1, run_stop },
 	{ 0 },

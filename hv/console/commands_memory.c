@@ -54,10 +54,14 @@ static void extent_print(struct command_call *call, const struct guest *g, const
 		extent_json(call, g, e);
 		return;
 	}
-	print_to(call->out, "%012llx-%012llx -> %012llx  %4llu %s x %-6llu %s %s %c%c%s\n", (ull)e->va,
-		 (ull)(e->va + e->len), (ull)e->hpa,
-		 (ull)(e->page >= SIZE_1G ? e->page >> 30 : e->page >= SIZE_2M ? e->page >> 20 : 4),
-		 e->page >= SIZE_1G ? "GiB" : e->page >= SIZE_2M ? "MiB" : "KiB",
+	print_to(call->out, "%012llx-%012llx -> %012llx  %4llu %s x %-6llu %s %s %c%c%s\n",
+		 (ull)e->va, (ull)(e->va + e->len), (ull)e->hpa,
+		 (ull)(e->page >= SIZE_1G   ? e->page >> 30
+		       : e->page >= SIZE_2M ? e->page >> 20
+					    : 4),
+		 e->page >= SIZE_1G   ? "GiB"
+		 : e->page >= SIZE_2M ? "MiB"
+				      : "KiB",
 		 (ull)(e->len / e->page), pt_rights_text(e->attr, rights), pt_mem_text(e->attr),
 		 e->attr & PT_ACCESSED ? 'A' : '-', e->attr & PT_DIRTY ? 'D' : '-',
 		 e->attr & PT_TRACKED ? "" : " untracked");
@@ -126,7 +130,8 @@ static int take_range(struct command_call *call, struct guest *g, int arg, uint6
 				     "%s: '%s': expected an address, START-END or START+LENGTH",
 				     call->argv[0], call->argv[arg]);
 	if (*end > top)
-		return command_error(call, -ERANGE, "%s: '%s': guest-physical addresses end at 0x%llx",
+		return command_error(call, -ERANGE,
+				     "%s: '%s': guest-physical addresses end at 0x%llx",
 				     call->argv[0], call->argv[arg], (ull)top);
 	return 0;
 }
@@ -241,7 +246,8 @@ static int run_walk(struct command_call *call)
 	mapped = vm_translate(&g->space, gpa(at), &leaf);
 	epoch_exit();
 	if (n == 0)
-		return command_error(call, -ERANGE, "walk: 0x%llx: guest-physical addresses end at 0x%llx",
+		return command_error(call, -ERANGE,
+				     "walk: 0x%llx: guest-physical addresses end at 0x%llx",
 				     (ull)at, (ull)g->space.pt.ops->limits->va_last + 1);
 	for (unsigned i = 0; i < n; i++)
 		step_print(call, g, &steps[i]);
@@ -302,11 +308,13 @@ static int run_frame(struct command_call *call)
 		return -EINVAL;
 	f = frame_at(hpa(at));
 	if (f == NULL)
-		return command_error(call, -ERANGE, "frame: 0x%llx is not in the host's RAM", (ull)at);
+		return command_error(call, -ERANGE, "frame: 0x%llx is not in the host's RAM",
+				     (ull)at);
 	head = frame_head(f);
 	if (!call->json) {
-		print_to(call->out, "frame %llx: %s, %u references, in a block of %llu KiB at %llx\n",
-			 (ull)at, frame_kind_name((enum frame_kind)head->kind), frame_refs(head),
+		print_to(call->out,
+			 "frame %llx: %s, %u references, in a block of %llu KiB at %llx\n", (ull)at,
+			 frame_kind_name((enum frame_kind)head->kind), frame_refs(head),
 			 (ull)frame_size(head) >> 10, (ull)frame_hpa(head).hpa);
 		return 0;
 	}
@@ -322,8 +330,10 @@ static int run_frame(struct command_call *call)
 
 const struct command memory_commands[] = {
 	{ "ept", "GUEST [GPA[-GPA|+LEN]]", "a guest's mappings: guest range, host range, rights",
-	  "  Neighbours that go on in the guest and in the host, with the same page size, rights, memory\n"
-	  "  type and marks (A accessed, D dirty), are one line. Works for EPT and NPT. A range is given\n"
+	  "  Neighbours that go on in the guest and in the host, with the same page size, rights, "
+	  "memory\n"
+	  "  type and marks (A accessed, D dirty), are one line. Works for EPT and NPT. A range is "
+	  "given\n"
 	  "  as 0x1000, 0x1000-0x5000 or 0x1000+16K.",
 	  1, 2, run_ept },
 	{ "walk", "GUEST GPA", "the walk through a guest's tables, level by level", NULL, 2, 2,

@@ -49,7 +49,8 @@ static int run_mem(struct command_call *call)
 
 		if (!call->json) {
 			print_to(call->out, "  %-13s %10llu KiB\n",
-				 frame_kind_name((enum frame_kind)kind), (ull)a.by_kind[kind] >> 10);
+				 frame_kind_name((enum frame_kind)kind),
+				 (ull)a.by_kind[kind] >> 10);
 			continue;
 		}
 		json_begin(&j, call->out);
@@ -68,7 +69,8 @@ static int run_mem(struct command_call *call)
 		json_end(&j);
 		return 0;
 	}
-	print_to(call->out, "  %-13s %10llu KiB, %llu KiB of the free zeroed, largest free block %llu KiB\n",
+	print_to(call->out,
+		 "  %-13s %10llu KiB, %llu KiB of the free zeroed, largest free block %llu KiB\n",
 		 "total", (ull)a.total >> 10, (ull)a.zeroed >> 10, (ull)a.largest_free >> 10);
 	return 0;
 }
@@ -93,7 +95,8 @@ static int run_tlb(struct command_call *call)
 			json_end(&j);
 			continue;
 		}
-		print_to(call->out, "%s: generation %llu, %llu flushes, %llu kicks; CPUs have seen:",
+		print_to(call->out,
+			 "%s: generation %llu, %llu flushes, %llu kicks; CPUs have seen:",
 			 g->config.name, (ull)atomic_load(&d->generation),
 			 (ull)atomic_load(&d->flushes), (ull)atomic_load(&d->kicks));
 		for (unsigned cpu = 0; cpu < cpu_count; cpu++)
@@ -181,10 +184,12 @@ const struct command system_commands[] = {
 	{ "mem", "", "host memory by use", NULL, 0, 0, run_mem },
 	{ "tlb", "", "flush generations of each guest", NULL, 0, 0, run_tlb },
 	{ "audit", "", "checks every structure, prints each violation",
-	  "  Free lists and accounts; Nestling's own tables, and that nothing in them is writable and\n"
+	  "  Free lists and accounts; Nestling's own tables, and that nothing in them is writable "
+	  "and\n"
 	  "  executable; each guest's tables (levels, counts, alignment, references).",
 	  0, 0, run_audit },
-	{ "log", "[LEVEL]", "shows or sets the level: error, warn, info, debug", NULL, 0, 1, run_log },
+	{ "log", "[LEVEL]", "shows or sets the level: error, warn, info, debug", NULL, 0, 1,
+	  run_log },
 	{ "help", "[COMMAND]", "lists the commands, or explains one", NULL, 0, 1, run_help },
 	{ "quit", "", "powers the machine off",
 	  "  The bed is told success unless a command has failed.", 0, 0, run_quit },

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * The debug console on the first serial port. A command runs to its end on the boot CPU, between two
- * turns of that CPU's guests; the other CPUs' guests go on.
+ * The debug console on the first serial port. A command runs to its end on the boot CPU, between
+ * two turns of that CPU's guests; the other CPUs' guests go on.
  *
  * In script mode ("console=script" on the boot command line) there is no echo, no prompt and no
- * editing: after each command a line "%ok" or "%error" follows, and `quit` reports failure to the bed
- * when any command failed. "%ready" comes once, before the first command.
+ * editing: after each command a line "%ok" or "%error" follows, and `quit` reports failure to the
+ * bed when any command failed. "%ready" comes once, before the first command.
  */
 #ifndef HV_CONSOLE_CONSOLE_H
 #define HV_CONSOLE_CONSOLE_H
@@ -47,7 +47,7 @@ const struct command *command_at(unsigned n);
 
 /* Prints "error: " and the text; returns `err`. */
 __attribute__((format(printf, 3, 4))) int command_error(struct command_call *call, int err,
-							 const char *fmt, ...);
+							const char *fmt, ...);
 
 /* The guest that an argument names; NULL after an error line. */
 struct guest *command_guest(struct command_call *call, const char *name);

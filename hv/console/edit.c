@@ -3,7 +3,7 @@
 
 #include "base/string.h"
 
-#define CTRL(c) ((c) & 0x1f)
+#define CTRL(c) ((c)&0x1f)
 #define ESCAPE	0x1b
 #define DELETE	0x7f
 

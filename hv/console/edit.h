@@ -18,13 +18,13 @@ struct edit {
 	unsigned history_count; /* all lines ever kept */
 	unsigned recall;	/* 0: the line being typed; n: n lines back */
 	char escape;		/* state of an escape sequence: 0, 033, '[' or a digit */
-	/* Offers what the word before the cursor may become: the n-th candidate, NULL when there are
-	 * no more. May be NULL. */
+	/* Offers what the word before the cursor may become: the n-th candidate, NULL when there
+	 * are no more. May be NULL. */
 	const char *(*complete)(const char *line, const char *word, unsigned n);
 };
 
-/* Takes a character. True: the line is complete (in `line`, kept in the history); the caller uses it
- * and calls edit_start. Output for the terminal goes to `out`. */
+/* Takes a character. True: the line is complete (in `line`, kept in the history); the caller uses
+ * it and calls edit_start. Output for the terminal goes to `out`. */
 bool edit_put(struct edit *e, char c, struct print_sink *out);
 
 /* An empty line. */

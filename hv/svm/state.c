@@ -4,6 +4,7 @@
 #include "base/string.h"
 #include "base/x86/msr.h"
 #include "base/x86/regs.h"
+#include "hv/msr.h"
 #include "hv/svm/svm.h"
 
 #define ATTR_CODE 0x09b /* present, code, readable, accessed */
@@ -76,15 +77,9 @@ void svm_get(struct vcpu *v, struct vcpu_state_full *out)
 	};
 }
 
-static bool canonical(uint64_t a)
+/* The field of a register that the control block holds; NULL: not such a register. */
+static uint64_t *msr_field(struct vmcb *b, uint32_t msr)
 {
-	return (int64_t)(a << 16) >> 16 == (int64_t)a;
-}
-
-/* The field of a register that the control block holds; *address: takes only canonical values. */
-static uint64_t *msr_field(struct vmcb *b, uint32_t msr, bool *address)
-{
-	*address = true;
 	switch (msr) {
 	case MSR_FS_BASE:
 		return &b->fs.base;
@@ -100,9 +95,6 @@ static uint64_t *msr_field(struct vmcb *b, uint32_t msr, bool *address)
 		return &b->sysenter_esp;
 	case MSR_SYSENTER_EIP:
 		return &b->sysenter_eip;
-	}
-	*address = false;
-	switch (msr) {
 	case MSR_STAR:
 		return &b->star;
 	case MSR_SFMASK:
@@ -111,15 +103,15 @@ static uint64_t *msr_field(struct vmcb *b, uint32_t msr, bool *address)
 		return &b->sysenter_cs;
 	case MSR_PAT:
 		return &b->pat;
+	default:
+		return NULL;
 	}
-	return NULL;
 }
 
 int svm_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
 	struct vmcb *b = svm_vmcb(v);
-	bool address;
-	const uint64_t *field = msr_field(b, msr, &address);
+	const uint64_t *field = msr_field(b, msr);
 
 	if (msr == MSR_EFER) {
 		*value = b->efer & ~EFER_SVME;
@@ -133,40 +125,23 @@ int svm_msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
 
 static int efer_write(struct vmcb *b, uint64_t value)
 {
-	const uint64_t allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
-
-	/* The guest has no AMD-V of its own; long mode is not switched while paging is on. */
-	if ((value & ~allowed) != 0)
-		return -EINVAL;
-	if ((b->cr0 & CR0_PG) != 0 && ((value ^ b->efer) & EFER_LME) != 0)
+	if (!guest_efer_valid(value, b->efer, b->cr0))
 		return -EINVAL;
 	b->efer = (value & ~EFER_LMA) | (b->efer & EFER_LMA) | EFER_SVME;
 	return 0;
 }
 
-/* Each of the eight types must be one that exists. */
-static bool pat_valid(uint64_t pat)
-{
-	for (; pat != 0; pat >>= 8) {
-		unsigned type = pat & 0xff;
-
-		if (type > 7 || type == 2 || type == 3)
-			return false;
-	}
-	return true;
-}
-
 int svm_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
 	struct vmcb *b = svm_vmcb(v);
-	bool address;
-	uint64_t *field = msr_field(b, msr, &address);
+	uint64_t *field = msr_field(b, msr);
 
 	if (msr == MSR_EFER)
 		return efer_write(b, value);
 	if (field == NULL)
 		return -ENOENT;
-	if ((address && !canonical(value)) || (msr == MSR_PAT && !pat_valid(value)))
+	if ((guest_msr_is_address(msr) && !guest_canonical(value)) ||
+	    (msr == MSR_PAT && !guest_pat_valid(value)))
 		return -EINVAL;
 	*field = value;
 	return 0;
