@@ -89,11 +89,18 @@ int guest_memory_fault(void *context, gpa_t at, pt_attr_t want)
 	return memory_populate(g, at);
 }
 
+static const char *access_name(const struct stage2_fault *f, pt_attr_t want)
+{
+	if (f->walking)
+		return "page-table walk";
+	return want == PT_WRITE ? "write" : want == PT_EXEC ? "execution" : "read";
+}
+
 /* Why an access cannot be: for the report of a stopped guest. */
 static void explain(struct guest *g, const struct stage2_fault *f, pt_attr_t want, char *why,
 		    size_t why_size)
 {
-	const char *access = want == PT_WRITE ? "write" : want == PT_EXEC ? "execution" : "read";
+	const char *access = access_name(f, want);
 	unsigned long long at = f->gpa.gpa;
 	struct pt_leaf leaf;
 	char rights[4];
@@ -104,9 +111,8 @@ static void explain(struct guest *g, const struct stage2_fault *f, pt_attr_t wan
 		       "device",
 		       access, at, (unsigned long long)g->config.mem);
 	else if (vm_translate(&g->space, f->gpa, &leaf))
-		format(why, why_size, "%s at guest-physical 0x%llx: the page allows only %s%s",
-		       access, at, pt_rights_text(leaf.attr, rights),
-		       f->walking ? " (its own page tables are there)" : "");
+		format(why, why_size, "%s at guest-physical 0x%llx: the page allows only %s",
+		       access, at, pt_rights_text(leaf.attr, rights));
 	else
 		format(why, why_size, "%s at guest-physical 0x%llx: not mapped", access, at);
 }

@@ -223,7 +223,8 @@ static const struct {
 	{ "exits", "runs for ever", exits },
 	{ "outs", "stopped, or exit status 1", outs },
 	{ "rep-ins", "stopped", rep_ins },
-	{ "endless-debug", "any end, or runs for ever", endless_debug },
+	{ "endless-debug", "any end, or runs for ever; QEMU without KVM crashes itself",
+	  endless_debug },
 	{ "flood", "exit status 1, lines in pieces", flood },
 	{ "escapes", "exit status 1, a line of plain text", escapes },
 };
