@@ -104,12 +104,13 @@ static int take_word(char *word, struct guest_config *c, char *why, size_t why_s
 			continue;
 		if (value != NULL && known[i].take(value, c))
 			return 0;
-		format(why, why_size, "guest '%s': %s=%s: expected %s", c->name, word,
+		format(why, why_size, "guest '%s': %s=%.80s: expected %s", c->name, word,
 		       value != NULL ? value : "", known[i].expected);
 		return -EINVAL;
 	}
 	format(why, why_size,
-	       "guest '%s': unknown option '%s%s%s': expected name=, mem=, cpus=, page=, cpu=, "
+	       "guest '%s': unknown option '%.40s%s%.40s': expected name=, mem=, cpus=, page=, "
+	       "cpu=, "
 	       "start= or cmdline=",
 	       c->name, word, value != NULL ? "=" : "", value != NULL ? value : "");
 	return -EINVAL;
