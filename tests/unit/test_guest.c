@@ -256,7 +256,7 @@ BREAK(inside, (m->load[1].at = SEGMENT_A - 0x1000))
 BREAK(wraps, m->load[1].at = UINT64_MAX - 0xfff)
 BREAK(exceeds, m->load[1].at = MEM - 0x2fff)
 BREAK(above, m->load[1].at = 0x80000000)
-BREAK(boot_page, m->load[1].at = GUEST_BOOT_PAGE - 0x2fff)
+BREAK(boot_page, m->load[1].at = 0x400)
 BREAK(entry_high, m->entry = 0x100000)
 BREAK(entry_out, m->entry = SEGMENT_A + 0x800)
 BREAK(entry_before, m->entry = SEGMENT_A - 1)
@@ -291,7 +291,7 @@ static const struct {
 	{ break_wraps, -EINVAL, true, "segment 1 (0xfffffffffffff000+0x3000) wraps" },
 	{ break_exceeds, -EINVAL, false, "segment 1 (0x3fd001+0x3000) exceeds the guest's memory" },
 	{ break_above, -EINVAL, false, "segment 1 (0x80000000+0x3000) exceeds" },
-	{ break_boot_page, -EINVAL, true, "segment 1" },
+	{ break_boot_page, -EINVAL, false, "segment 1 (0x400+0x3000) covers 0x500" },
 	{ break_entry_high, -EINVAL, false, "entry 0x100000 is not below 1 MiB" },
 	{ break_entry_out, -EINVAL, false, "entry 0x8800 lies in no segment" },
 	{ break_entry_before, -EINVAL, false, "entry 0x7fff lies in no segment" },
