@@ -78,6 +78,7 @@ $(OUT)/nestling.iso: $(OUT)/nestling.elf $(TINY_IMAGES) configs/grub.cfg configs
 	@echo "  $@"
 
 -include tests/unit/unit.mk
+-include tests/beds/beds.mk
 -include tests/tests.mk
 
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')

@@ -132,7 +132,7 @@ static void guest_start_one(const struct boot_module *m)
 
 static void guests_setup(void)
 {
-	if (hv_setup() != 0) {
+	if (hv_backend == NULL) {
 		log_error("no guest can run: %s", hv_why);
 		return;
 	}
@@ -157,8 +157,9 @@ static void main_on_stack(void)
 				      20),
 		 info.loader);
 	console_start(options.script ? CONSOLE_SCRIPT : CONSOLE_INTERACTIVE);
-	guests_setup();
+	hv_setup();
 	smp_start(&info, ap_loop);
+	guests_setup();
 	log_info("%u CPU%s, %s, up after %llu us", cpu_count, cpu_count == 1 ? "" : "s",
 		 hv_backend != NULL ? hv_backend->name : "no virtualization",
 		 (unsigned long long)((tsc_read() - boot_tsc) * 1000 / tsc_per_ms));

@@ -22,6 +22,7 @@ void ap_main(void);
 
 static uint64_t trampoline; /* hpa */
 static unsigned ap_id;
+static hva_t ap_ist[IST_COUNT];
 static void (*ap_enter)(void);
 
 int smp_reserve(struct memmap *map)
@@ -29,26 +30,32 @@ int smp_reserve(struct memmap *map)
 	return memmap_take(map, PAGE_SIZE, 0xa0000, PAGE_SIZE, PAGE_SIZE, &trampoline);
 }
 
-int smp_setup_this_cpu(unsigned id)
+static int ist_alloc(hva_t ist[IST_COUNT])
 {
-	hva_t ist[IST_COUNT];
-
 	for (unsigned i = 0; i < IST_COUNT; i++) {
 		ist[i] = kspace_stack(IST_PAGES);
 		if (ist[i].hva == 0)
 			return -ENOMEM;
 	}
-	percpu_setup(id, ist);
 	return 0;
+}
+
+int smp_setup_this_cpu(unsigned id)
+{
+	hva_t ist[IST_COUNT];
+	int err = ist_alloc(ist);
+
+	if (err == 0)
+		percpu_setup(id, ist);
+	return err;
 }
 
 void ap_main(void)
 {
 	unsigned id = ap_id;
 
-	if (smp_setup_this_cpu(id) != 0)
-		for (;;)
-			__asm__ volatile("cli; hlt");
+	/* Until this has run the CPU has no number, and may call nothing that asks for it. */
+	percpu_setup(id, ap_ist);
 	apic_enable();
 	per_cpu[id].apic_id = apic_id();
 	atomic_store(&per_cpu[id].online, true);
@@ -90,7 +97,7 @@ static bool start_one(uint32_t apic, unsigned id)
 {
 	hva_t stack = kspace_stack(STACK_PAGES);
 
-	if (stack.hva == 0)
+	if (stack.hva == 0 || ist_alloc(ap_ist) != 0)
 		return false;
 	ap_cr3 = kspace_root().hpa;
 	ap_stack = stack.hva;

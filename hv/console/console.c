@@ -16,6 +16,7 @@
 static struct {
 	struct spinlock lock; /* the port: whole lines, and the prompt (LOCK_LEAF) */
 	enum console_mode mode;
+	bool greeted;	/* the first prompt has been given */
 	bool prompting; /* the prompt is on the screen */
 	bool failed;	/* some command has */
 	struct edit edit;
@@ -235,11 +236,23 @@ static bool take_char(char c)
 	return complete;
 }
 
+static void greet(void)
+{
+	console.greeted = true;
+	if (console.mode == CONSOLE_INTERACTIVE)
+		prompt(true);
+	else
+		line_out("%ready", "", "");
+}
+
 static bool console_poll(void)
 {
 	char line[EDIT_LINE];
-	int c = uart_get();
+	int c;
 
+	if (!console.greeted)
+		greet();
+	c = uart_get();
 	if (c < 0)
 		return false;
 	if (!take_char((char)c))
@@ -262,8 +275,4 @@ void console_start(enum console_mode mode)
 	log_set_output(log_line);
 	guest_set_output(guest_line);
 	hv_set_poll(console_poll);
-	if (mode == CONSOLE_INTERACTIVE)
-		prompt(true);
-	else
-		line_out("%ready", "", "");
 }
