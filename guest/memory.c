@@ -73,8 +73,19 @@ static int memory_populate(struct guest *g, gpa_t at)
 		atomic_fetch_add_explicit(&g->pages_populated, pt_level_size(level) / PAGE_SIZE,
 					  memory_order_relaxed);
 	}
-	/* Somebody else was faster: the access is tried again. */
-	return err == -EAGAIN ? 0 : err;
+	return err;
+}
+
+/* Brings memory in, or finds that something is mapped: by another vCPU that was faster, or by the
+ * owner, perhaps without any right, which the CPU does not tell from nothing. */
+static int memory_serve(struct guest *g, gpa_t at, pt_attr_t want)
+{
+	int err = memory_populate(g, at);
+	struct pt_leaf leaf;
+
+	if (err != -EAGAIN || !vm_translate(&g->space, at, &leaf))
+		return err == -EAGAIN ? 0 : err;
+	return (leaf.attr & want) != 0 ? 0 : -EFAULT;
 }
 
 int guest_memory_fault(void *context, gpa_t at, pt_attr_t want)
@@ -86,7 +97,7 @@ int guest_memory_fault(void *context, gpa_t at, pt_attr_t want)
 		return -EFAULT;
 	if (vm_translate(&g->space, at, &leaf))
 		return (leaf.attr & want) != 0 ? 0 : -EFAULT;
-	return memory_populate(g, at);
+	return memory_serve(g, at, want);
 }
 
 static const char *access_name(const struct stage2_fault *f, pt_attr_t want)
@@ -126,7 +137,7 @@ int guest_fault(struct guest *g, const struct stage2_fault *f, char *why, size_t
 	     (unsigned long long)f->gpa.gpa);
 	/* The common case, without a look at what is mapped: nothing is. */
 	if (!f->present && f->gpa.gpa < g->config.mem)
-		err = memory_populate(g, f->gpa);
+		err = memory_serve(g, f->gpa, want);
 	else
 		err = guest_memory_fault(g, f->gpa, want);
 	if (err == -EFAULT)

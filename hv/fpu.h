@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Who the registers of the FPU, XCR0 and the debug addresses belong to. Nestling itself uses none of
- * them, so they stay with the vCPU that ran last on a CPU until another one is to run there.
+ * Who the registers of the FPU, XCR0 and the debug addresses belong to. Nestling itself uses none
+ * of them, so they stay with the vCPU that ran last on a CPU until another one is to run there.
  */
 #ifndef HV_FPU_H
 #define HV_FPU_H

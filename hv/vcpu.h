@@ -45,10 +45,10 @@ struct vcpu {
 	unsigned id;  /* within the guest */
 	unsigned cpu; /* the physical CPU it is bound to */
 	_Atomic enum vcpu_state state;
-	_Atomic bool inside; /* in its run loop: its state is not at rest */
+	_Atomic bool inside;   /* in its run loop: its state is not at rest */
 	_Atomic bool resident; /* some of its state is in its CPU: hv_backend->release */
-	bool fresh;	     /* starts at start_at with its next entry */
-	uint32_t start_at;   /* linear address below 1 MiB */
+	bool fresh;	       /* starts at start_at with its next entry */
+	uint32_t start_at;     /* linear address below 1 MiB */
 	struct exit_stat exits[EXIT_REASONS];
 	uint64_t guest_cycles; /* time-stamp counter ticks spent in the guest */
 	struct frame *fpu;     /* the guest's FPU state while another vCPU runs */

@@ -63,6 +63,14 @@ class Machine:
                                % (pattern, timeout, tail))
             alive = self.pump()
 
+    def await_line(self, pattern, timeout):
+        """Waits for text that matches, from the beginning on, without using it up."""
+        seen, self.seen = self.seen, 0
+        try:
+            return self.expect(pattern, timeout)
+        finally:
+            self.seen = seen
+
     def send(self, text):
         self.sock.sendall(text.encode())
 

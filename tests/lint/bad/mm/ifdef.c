@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* lint-must-find: ifdef */
+#ifdef X
+#endif

@@ -1,0 +1,3 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* lint-must-find: todo */
+/* TODO: later */

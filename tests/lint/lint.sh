@@ -1,0 +1,169 @@
+#!/bin/bash
+# SPDX-License-Identifier: MPL-2.0
+# The rules of the house, each a function that prints what breaks it. Every rule is also tried on a
+# sample that breaks it (tests/lint/bad/), and fails when it finds nothing there.
+set -u
+cd "$(dirname "$0")/../.."
+KERNEL_FLAGS="-std=gnu17 -ffreestanding -fno-builtin -fno-pic -fno-pie -mno-red-zone -mgeneral-regs-only
+	-mcmodel=kernel -O2 -Wall -Wextra -Werror -I. -Ibase/x86 -DCHECKED=1"
+HOST_FLAGS="-std=gnu17 -O1 -Wall -Wextra -Werror -I. -Itests/host -DCHECKED=1 -pthread"
+rooms="base mm ept vmio guest hv boot"
+
+# The floor that a file is on; 9 for tests.
+floor() {
+	case $1 in
+	base/*) echo 0 ;;
+	mm/*) echo 1 ;;
+	ept/* | vmio/*) echo 2 ;;
+	guest/*) echo 3 ;;
+	hv/*) echo 4 ;;
+	boot/*) echo 5 ;;
+	*) echo 9 ;;
+	esac
+}
+
+sources() {
+	git ls-files --cached --others --exclude-standard -- "$@" | grep -v '^tests/lint/bad/' |
+		while read -r f; do [ -f "$f" ] && echo "$f"; done
+}
+
+# Includes point to the same room or to a lower floor. (ept and vmio share a floor and nothing else.)
+rule_includes() {
+	for f in "$@"; do
+		from=$(floor "${f#tests/lint/bad/}")
+		sed -n 's/^#include "\([^"]*\)".*/\1/p' "$f" | while read -r inc; do
+			to=$(floor "$inc")
+			room=${f#tests/lint/bad/}
+			if [ "$to" -gt "$from" ] ||
+				{ [ "$to" = "$from" ] && [ "${inc%%/*}" != "${room%%/*}" ] && [ "$to" != 9 ]; }; then
+				echo "$f: includes $inc, which is not below it"
+			fi
+		done
+	done
+}
+
+rule_spdx() {
+	for f in "$@"; do
+		head -2 "$f" | grep -q 'SPDX-License-Identifier: MPL-2.0' || echo "$f: no SPDX line"
+	done
+}
+
+rule_ifdef() {
+	for f in "$@"; do
+		case $f in *.c) grep -nHE '^[[:space:]]*#[[:space:]]*if' "$f" ;; esac
+	done
+}
+
+rule_todo() {
+	grep -nHE '\b(TODO|FIXME|XXX|HACK)\b' "$@"
+}
+
+# Functions of at most 100 lines, files of at most 600.
+rule_length() {
+	for f in "$@"; do
+		awk -v f="$f" '
+			/^[a-zA-Z_].*[^;]$/ { name = $0 }
+			/^{/ { start = NR }
+			/^}/ { if (start && NR - start > 100) print f ": " name ": " NR - start " lines"; start = 0 }
+			END { if (NR > 600) print f ": " NR " lines" }' "$f"
+	done
+}
+
+# A guest-physical address becomes a pointer in vmio only.
+rule_gpa() {
+	for f in "$@"; do
+		case $f in vmio/*) continue ;; esac
+		grep -nHE '(hpa_ptr|hva_ptr|hpa_to_hva)\([^;]*\.gpa\b|\(void \*\)[^;]*\.gpa\b|hpa\([^;]*\.gpa\b' "$f"
+	done
+}
+
+rule_format() {
+	for f in "$@"; do
+		clang-format --dry-run -Werror "$f" >/dev/null 2>&1 || echo "$f: run make format"
+	done
+}
+
+# Every header compiles alone. The engine's parts are one text with the format that includes them.
+rule_alone() {
+	for f in "$@"; do
+		case $f in
+		*.c | mm/engine*.h | tests/host/arch/*) continue ;;
+		tests/*) flags=$HOST_FLAGS ;;
+		*) flags=$KERNEL_FLAGS ;;
+		esac
+		printf '#include "%s"\n' "$f" | gcc $flags -x c -fsyntax-only - 2>&1 | grep -E 'error' | head -3
+	done
+}
+
+# Both compilers, without a warning.
+rule_clang() {
+	for f in "$@"; do
+		case ${f#tests/lint/bad/} in
+		guest/tiny/* | tests/* | *.h) ;;
+		*) clang $KERNEL_FLAGS -fsyntax-only "$f" 2>&1 | grep -E 'error' | head -3 ;;
+		esac
+	done
+}
+
+# No object needs a symbol of a higher floor.
+check_symbols() {
+	local dir
+	dir=$(mktemp -d)
+	for f in $(sources $(for r in $rooms; do echo "$r/*.c"; done) | grep -v '^guest/tiny/'); do
+		o=$dir/$(tr / _ <<<"$f").o
+		gcc $KERNEL_FLAGS -c "$f" -o "$o" 2>/dev/null || continue
+		nm -P "$o" | awk -v f="$f" '{ print f, $1, $2 }'
+	done >"$dir/all"
+	awk '
+		BEGIN { n["base"] = 0; n["mm"] = 1; n["ept"] = n["vmio"] = 2; n["guest"] = 3; n["hv"] = 4
+			n["boot"] = 5 }
+		function floor_of(f) { sub("/.*", "", f); return n[f] }
+		$3 ~ /^[TDBRC]$/ { home[$2] = $1 }
+		$3 == "U" { want[$1 " " $2] }
+		END {
+			for (w in want) {
+				split(w, p, " ")
+				if (p[2] in home && floor_of(home[p[2]]) > floor_of(p[1]))
+					print p[1] ": needs " p[2] " of " home[p[2]]
+			}
+		}' "$dir/all"
+	rm -rf "$dir"
+}
+
+passed=0 failed=0
+report() {
+	if [ -z "$2" ]; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "lint: $1:"
+		sed 's/^/  /' <<<"$2"
+	fi
+}
+
+mapfile -t all < <(sources '*.c' '*.h')
+mapfile -t text < <(sources '*.c' '*.h' '*.S' '*.sh' '*.py' '*.mk' Makefile)
+mapfile -t core < <(sources $(for r in $rooms; do echo "$r/*.c" "$r/*.h"; done))
+report "includes point down" "$(rule_includes "${core[@]}")"
+report "symbols point down" "$(check_symbols)"
+report "SPDX lines" "$(rule_spdx "${text[@]}")"
+report "no #if in .c files" "$(rule_ifdef "${core[@]}")"
+report "no TODO" "$(rule_todo "${all[@]}")"
+report "lengths" "$(rule_length "${core[@]}")"
+report "guest addresses become pointers in vmio only" "$(rule_gpa "${core[@]}")"
+report "clang-format" "$(rule_format "${all[@]}")"
+report "headers compile alone" "$(rule_alone "${all[@]}")"
+report "clang compiles without a warning" "$(rule_clang "${core[@]}")"
+
+# A rule that finds nothing in a bad sample proves nothing.
+for bad in tests/lint/bad/*/*; do
+	rule=$(sed -n 's/.*lint-must-find: \([a-z]*\).*/\1/p' "$bad" | head -1)
+	if [ -n "$("rule_$rule" "$bad" 2>/dev/null)" ]; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "lint: rule $rule does not see $bad"
+	fi
+done
+echo "$passed passed, $failed failed, 0 skipped"
+[ "$failed" = 0 ]

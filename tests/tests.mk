@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MPL-2.0
+# The tests. Each part ends in a line `N passed, N failed, N skipped`; `make test` adds them up.
+
+PY := /usr/bin/python3
+# Address-space randomization can put a program where ThreadSanitizer keeps its shadow.
+NO_ASLR := setarch -R
+
+.PHONY: test test-unit test-model test-tsan test-machine ci lint bench
+
+test-unit: $(OUT)/unit/run
+	@$(OUT)/unit/run
+
+test-model: $(OUT)/model/run
+	@$(OUT)/model/run
+
+test-tsan: $(OUT)/tsan/run
+	@$(NO_ASLR) $(OUT)/tsan/run
+
+test-machine: build
+	@$(PY) tests/beds/test.py --kernel $(OUT)/nestling.elf --guests $(OUT)/guest \
+		$(if $(filter-out auto,$(BED)),--bed $(BED)) $(if $(CASE),--case $(CASE)) \
+		--report $(OUT)/ci
+
+lint: deps
+	@bash tests/lint/lint.sh
+
+ci: test-machine
+
+PARTS := lint test-unit test-model test-tsan test-machine
+
+test: deps
+	@bash tests/sum.sh $(OUT) $(PARTS)
+
+bench: build
+	@$(PY) tests/bench/bench.py --kernel $(OUT)/nestling.elf --guests $(OUT)/guest \
+		--out $(OUT)/bench.json
