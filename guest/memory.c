@@ -2,9 +2,11 @@
 /*
  * A guest's memory: RAM from 0 to its size, nothing above, brought in when it is first touched.
  *
- *   touch ──▶ violation ──▶ guest_fault ──▶ memory_populate: cursor over one page
+ *   touch ──▶ violation ──▶ guest_fault ──▶ populate_small: cursor over one page
  *                                             mapped meanwhile by another vCPU? then done
- *                                             frame from the zeroed pool, map, close
+ *                                             frame, zeroed, map, close
+ *
+ * This is the path that is walked most often: it has no division, no message and no second walk.
  */
 #include "guest/memory.h"
 
@@ -15,89 +17,108 @@
 
 #define RAM_ATTR (PT_RWX | PT_MEM_WB)
 
-/* A page of `level` at the cursor, if nothing is there. -EAGAIN: something is. -ENOMEM. */
-static int populate_page(struct guest *g, gpa_t at, unsigned level)
+/* Maps a fresh block of `order` at the cursor, where nothing is. */
+static inline int populate_here(struct vm_cursor *c, unsigned order)
+{
+	struct frame *f = frame_alloc(order, FRAME_GUEST, ALLOC_ZERO);
+	int err;
+
+	if (f == NULL)
+		return -ENOMEM;
+	err = vm_map(c, f, RAM_ATTR);
+	if (err != 0)
+		frame_put(f);
+	return err;
+}
+
+static inline void populate_count(struct guest *g, uint64_t pages)
+{
+	atomic_fetch_add_explicit(&g->faults_served, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&g->pages_populated, pages, memory_order_relaxed);
+}
+
+/* The page of 4 KiB at `start`, if nothing is there. -EAGAIN: something is. -ENOMEM. */
+static inline int populate_small(struct guest *g, gpa_t start)
+{
+	struct pt_leaf leaf;
+	struct vm_cursor c;
+	int err;
+
+	err = vm_cursor_open(&c, &g->space, start, gpa_add(start, PAGE_SIZE), VM_CHANGE);
+	if (err != 0)
+		return err;
+	vm_query(&c, &leaf);
+	err = leaf.attr != 0 ? -EAGAIN : populate_here(&c, 0);
+	vm_cursor_close(&c);
+	if (err == 0)
+		populate_count(g, 1);
+	return err;
+}
+
+/* The page of `level` that contains `at`, likewise: small pages that are in use stay. */
+static int populate_large(struct guest *g, gpa_t at, unsigned level)
 {
 	uint64_t size = pt_level_size(level);
 	gpa_t start = gpa_align_down(at, size);
-	struct pt_leaf leaf;
 	struct vm_cursor c;
-	struct frame *f;
 	int err;
 
+	if (start.gpa + size > g->config.mem)
+		return -ENOMEM;
 	err = vm_cursor_open(&c, &g->space, start, gpa_add(start, size), VM_CHANGE);
 	if (err != 0)
 		return err;
-	/* A larger page must not replace small ones that are in use. */
-	if (level == 1 ? vm_query(&c, &leaf) == 0 && leaf.attr != 0 : vm_find_next(&c, size)) {
-		vm_cursor_close(&c);
-		return -EAGAIN;
-	}
-	if (level != 1)
+	if (vm_find_next(&c, size)) {
+		err = -EAGAIN;
+	} else {
 		vm_jump(&c, start);
-	f = frame_alloc((level - 1) * 9, FRAME_GUEST, ALLOC_ZERO);
-	err = f == NULL ? -ENOMEM : vm_map(&c, f, RAM_ATTR);
-	if (err != 0 && f != NULL)
-		frame_put(f);
+		err = populate_here(&c, (level - 1) * 9);
+	}
 	vm_cursor_close(&c);
+	if (err == 0)
+		populate_count(g, size / PAGE_SIZE);
 	return err;
 }
 
-/* Is the page of `level` around `at` wholly RAM? */
-static bool page_fits(const struct guest *g, gpa_t at, unsigned level)
+/* Large pages where they fit and there are blocks; else the next smaller size. */
+static __attribute__((noinline)) int populate_by_size(struct guest *g, gpa_t at)
 {
-	uint64_t size = pt_level_size(level);
+	unsigned level = g->config.page, max = g->space.pt.ops->limits->max_leaf;
 
-	return round_down(at.gpa, size) + size <= g->config.mem;
+	for (level = level < max ? level : max; level > 1; level--)
+		if (populate_large(g, at, level) == 0)
+			return 0;
+	return populate_small(g, gpa_align_down(at, PAGE_SIZE));
 }
 
-static int memory_populate(struct guest *g, gpa_t at)
+static inline __attribute__((always_inline)) int memory_populate(struct guest *g, gpa_t at)
 {
-	unsigned level = g->config.page;
-	int err = -ENOMEM;
-
-	if (level > g->space.pt.ops->limits->max_leaf)
-		level = g->space.pt.ops->limits->max_leaf;
-	/* Large pages where they fit and there are blocks; else the next smaller size. */
-	for (; level > 1; level--) {
-		if (!page_fits(g, at, level))
-			continue;
-		err = populate_page(g, at, level);
-		if (err == 0)
-			break;
-	}
-	if (level == 1)
-		err = populate_page(g, at, 1);
-	if (err == 0) {
-		atomic_fetch_add_explicit(&g->faults_served, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&g->pages_populated, pt_level_size(level) / PAGE_SIZE,
-					  memory_order_relaxed);
-	}
-	return err;
+	if (g->config.page != 1)
+		return populate_by_size(g, at);
+	return populate_small(g, gpa_align_down(at, PAGE_SIZE));
 }
 
-/* Brings memory in, or finds that something is mapped: by another vCPU that was faster, or by the
- * owner, perhaps without any right, which the CPU does not tell from nothing. */
-static int memory_serve(struct guest *g, gpa_t at, pt_attr_t want)
+/* May the page that is mapped at `at` be used so? Nothing mapped any more: the access is tried
+ * again. Without any right is not nothing, though the CPU does not tell them apart. */
+static int memory_check(struct guest *g, gpa_t at, pt_attr_t want)
 {
-	int err = memory_populate(g, at);
 	struct pt_leaf leaf;
 
-	if (err != -EAGAIN || !vm_translate(&g->space, at, &leaf))
-		return err == -EAGAIN ? 0 : err;
-	return (leaf.attr & want) != 0 ? 0 : -EFAULT;
+	return !vm_translate(&g->space, at, &leaf) || (leaf.attr & want) != 0 ? 0 : -EFAULT;
 }
 
 int guest_memory_fault(void *context, gpa_t at, pt_attr_t want)
 {
 	struct guest *g = context;
 	struct pt_leaf leaf;
+	int err = -EAGAIN;
 
 	if (at.gpa >= g->config.mem)
 		return -EFAULT;
-	if (vm_translate(&g->space, at, &leaf))
-		return (leaf.attr & want) != 0 ? 0 : -EFAULT;
-	return memory_serve(g, at, want);
+	if (!vm_translate(&g->space, at, &leaf))
+		err = memory_populate(g, at);
+	/* It was there, or another vCPU was faster. */
+	return err == -EAGAIN ? memory_check(g, at, want) : err;
 }
 
 static const char *access_name(const struct stage2_fault *f, pt_attr_t want)
@@ -128,17 +149,15 @@ static void explain(struct guest *g, const struct stage2_fault *f, pt_attr_t wan
 		format(why, why_size, "%s at guest-physical 0x%llx: not mapped", access, at);
 }
 
-int guest_fault(struct guest *g, const struct stage2_fault *f, char *why, size_t why_size)
+/* All but the common case; `err` is how far that got. */
+static __attribute__((noinline)) int fault_rest(struct guest *g, const struct stage2_fault *f,
+						int err, char *why, size_t why_size)
 {
 	pt_attr_t want = stage2_fault_wants(f);
-	int err;
 
 	MUST(!f->misconfig, "guest '%s': malformed stage-2 entry for 0x%llx", g->config.name,
 	     (unsigned long long)f->gpa.gpa);
-	/* The common case, without a look at what is mapped: nothing is. */
-	if (!f->present && f->gpa.gpa < g->config.mem)
-		err = memory_serve(g, f->gpa, want);
-	else
+	if (err == -EAGAIN)
 		err = guest_memory_fault(g, f->gpa, want);
 	if (err == -EFAULT)
 		explain(g, f, want, why, why_size);
@@ -148,4 +167,14 @@ int guest_fault(struct guest *g, const struct stage2_fault *f, char *why, size_t
 		       "guest or give it less memory",
 		       (unsigned long long)f->gpa.gpa, err_name(err));
 	return err;
+}
+
+int guest_fault(struct guest *g, const struct stage2_fault *f, char *why, size_t why_size)
+{
+	int err = -EAGAIN;
+
+	/* The common case, without a look at what is mapped: nothing is. */
+	if (!f->present && !f->misconfig && f->gpa.gpa < g->config.mem)
+		err = memory_populate(g, f->gpa);
+	return err == 0 ? 0 : fault_rest(g, f, err, why, why_size);
 }
