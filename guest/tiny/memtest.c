@@ -7,7 +7,7 @@
  *                  in another order: is it there?
  *   straddle       stores over the ends of pages
  *
- * cmdline: limit=4M tests only so much.
+ * cmdline: limit=4M tests only what is below, from=1M only what is above.
  */
 #include "guest/tiny/tiny.h"
 
@@ -184,13 +184,17 @@ static uint64_t map_all(uint64_t mem, uint64_t free_page)
 int main(void)
 {
 	uint64_t mem = mem_bytes(), limit = option_number("limit", mem);
+	uint64_t from = option_number("from", 0);
 
 	if (limit > mem)
 		limit = mem;
 	if (limit > GIB_MAX * GIB)
 		limit = GIB_MAX * GIB;
-	pages_low = (uint64_t)image_start / PAGE - 1;
 	high_page = map_all(limit, (uint64_t)image_end / PAGE);
+	if (from == 0)
+		pages_low = (uint64_t)image_start / PAGE - 1;
+	if (from / PAGE > high_page)
+		high_page = from / PAGE;
 	pages_total = pages_low;
 	if (limit / PAGE > high_page)
 		pages_total += limit / PAGE - high_page;
