@@ -53,6 +53,9 @@ boot_entry:
 	cmpl $MB2_BOOTED, %ebp
 	jne no_loader
 	movl $boot_stack_top, %esp
+	rdtsc
+	movl %eax, boot_tsc
+	movl %edx, boot_tsc + 4
 
 	/* Long mode there at all? */
 	movl $0x80000000, %eax
@@ -170,6 +173,10 @@ boot_gdt:
 boot_gdt_pointer:
 	.short . - boot_gdt - 1
 	.long boot_gdt
+	.balign 8
+	.globl boot_tsc
+boot_tsc:
+	.quad 0
 no_loader_text:
 	.asciz "nestling: not started by a multiboot2 loader: use GRUB's multiboot2 command\r\n"
 no_long_mode_text:

@@ -30,12 +30,12 @@
 
 extern char boot_start[], image_start[], image_text_end[], image_rodata_end[], image_end[];
 extern volatile uint64_t boot_meta_pd[META_ENTRIES];
+extern uint64_t boot_tsc; /* the counter when GRUB handed over; reachable on the boot tables only */
 
 void boot_main(uint32_t info);
 
 static struct boot_info info;
 static struct options options;
-static uint64_t boot_tsc;
 /* For NMI, #DF and #MC until there are stacks with guard pages. */
 static uint8_t early_stack[4096] __attribute__((aligned(16)));
 
@@ -162,7 +162,7 @@ static void main_on_stack(void)
 	guests_setup();
 	log_info("%u CPU%s, %s, up after %llu us", cpu_count, cpu_count == 1 ? "" : "s",
 		 hv_backend != NULL ? hv_backend->name : "no virtualization",
-		 (unsigned long long)((tsc_read() - boot_tsc) * 1000 / tsc_per_ms));
+		 (unsigned long long)((tsc_read() - hv_start_tsc) * 1000 / tsc_per_ms));
 	hv_cpu_loop();
 }
 
@@ -186,7 +186,7 @@ void boot_main(uint32_t info_at)
 	char why[256];
 	hva_t stack;
 
-	boot_tsc = tsc_read();
+	hv_start_tsc = boot_tsc;
 	uart_setup();
 	log_set_output(early_line);
 	trap_setup();

@@ -10,7 +10,7 @@
 #include "mm/frame_alloc.h"
 
 #define QUANTUM_MS    10
-#define PREZERO_BATCH 8
+#define PREZERO_BATCH 16
 
 static bool (*poll_console)(void);
 
@@ -49,6 +49,8 @@ static void vcpu_turn(struct vcpu *v)
 	}
 	fpu_load(v);
 	apic_timer(QUANTUM_MS * tsc_per_ms);
+	if (v->started == 0)
+		v->started = tsc_read();
 	epoch_enter();
 	do
 		next = run_once(v, &exit, &outside, deadline);
@@ -80,8 +82,11 @@ void hv_cpu_loop(void)
 		struct vcpu *v = hv_backend != NULL ? hv_next_vcpu(cpu) : NULL;
 		bool busy = v != NULL;
 
-		if (v != NULL)
+		if (v != NULL) {
+			/* A turn's first touches find zeroed memory; later ones zero on the way. */
+			frame_alloc_prezero(PREZERO_BATCH);
 			vcpu_turn(v);
+		}
 		if (cpu == 0 && poll_console != NULL && poll_console())
 			busy = true;
 		epoch_poll();

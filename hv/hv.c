@@ -17,6 +17,7 @@
 
 const struct hv_backend *hv_backend;
 char hv_why[256];
+uint64_t hv_start_tsc;
 
 static struct vcpu vcpus[GUESTS_MAX][GUEST_VCPUS];
 

@@ -17,6 +17,9 @@
 /* One line that says why no guest can run; empty when they can. */
 extern char hv_why[256];
 
+/* The time-stamp counter when the boot loader handed over. */
+extern uint64_t hv_start_tsc;
+
 /* Chooses and sets up the backend, on the boot CPU. -ENODEV: hv_why is set, the console still
  * works. */
 int hv_setup(void);

@@ -105,15 +105,19 @@ static int run_guest(struct command_call *call)
 		const struct vcpu *v = hv_vcpu(g, i);
 
 		if (!call->json) {
-			print_to(call->out, "  vCPU %u: %s, CPU %u, %llu us in the guest\n", i,
-				 vcpu_state_text(v), v->cpu,
-				 (ull)(v->guest_cycles * 1000 / tsc_per_ms));
+			print_to(call->out,
+				 "  vCPU %u: %s, CPU %u, %llu us in the guest, first entered %llu "
+				 "cycles after the hand-over\n",
+				 i, vcpu_state_text(v), v->cpu,
+				 (ull)(v->guest_cycles * 1000 / tsc_per_ms),
+				 (ull)(v->started != 0 ? v->started - hv_start_tsc : 0));
 			continue;
 		}
 		json_begin(&j, call->out);
 		json_number(&j, "vcpu", i);
 		json_text(&j, "state", vcpu_state_text(v));
 		json_number(&j, "cpu", v->cpu);
+		json_number(&j, "started", v->started != 0 ? v->started - hv_start_tsc : 0);
 		json_end(&j);
 	}
 	for (unsigned i = 0; i < GUEST_REPORTS && !call->json; i++)
