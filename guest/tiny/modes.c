@@ -251,7 +251,7 @@ int main(void)
 	check_faults();
 	check_registers();
 	check_syscall();
-	say("modes: long mode ok\n");
+	say("modes: long mode done\n");
 	if (modes_failed == 0)
 		say("modes: pass %u checks\n", modes_passed);
 	else

@@ -25,8 +25,10 @@
 /* Count a check: passed when condition \cc holds now. Flags are lost. */
 	.macro check16 cc, text
 	j\cc check_ok\@
+	pushl %esi
 	movl $check_text\@, %esi
 	call fail16
+	popl %esi
 	jmp check_end\@
 check_text\@:
 	.asciz "\text"
@@ -37,8 +39,10 @@ check_end\@:
 
 	.macro check32 cc, text
 	j\cc check_ok\@
+	pushl %esi
 	movl $check_text\@, %esi
 	call fail32
+	popl %esi
 	jmp check_end\@
 check_text\@:
 	.asciz "\text"
@@ -180,6 +184,7 @@ hypercall16:
 	ret
 
 fail16:
+	pushal
 	incl modes_failed
 	pushl %esi
 	movl $text_fail, %esi
@@ -187,7 +192,10 @@ fail16:
 	popl %esi
 	call puts16
 	movl $text_end, %esi
-/* falls through */
+	call puts16
+	popal
+	ret
+
 puts16:
 	movw $UART, %dx
 1:	lodsb
@@ -389,6 +397,7 @@ hypercall32:
 	ret
 
 fail32:
+	pushal
 	incl modes_failed
 	pushl %esi
 	movl $text_fail, %esi
@@ -396,7 +405,10 @@ fail32:
 	popl %esi
 	call puts32
 	movl $text_end, %esi
-/* falls through */
+	call puts32
+	popal
+	ret
+
 puts32:
 	movw $UART, %dx
 1:	lodsb
@@ -452,9 +464,9 @@ text_fail:
 text_end:
 	.asciz "\n"
 stage16:
-	.asciz "modes: real mode ok\n"
+	.asciz "modes: real mode done\n"
 stage32:
-	.asciz "modes: protected mode ok\n"
+	.asciz "modes: protected mode done\n"
 
 	.data
 	.balign 4
