@@ -6,7 +6,7 @@ TINY := modes memtest hostile touch bench
 TINY_IMAGES := $(TINY:%=$(OUT)/guest/%.elf)
 TINY_FLAGS := -std=gnu17 -m64 -O2 -ffreestanding -fno-pic -fno-pie -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables \
-	-fno-tree-loop-distribute-patterns -Wall -Wextra -Werror -I. -MMD -MP
+	-Wall -Wextra -Werror -I. -MMD -MP
 TINY_LINK := -nostdlib -static -no-pie -Wl,-T,guest/tiny/tiny.ld -Wl,--build-id=none \
 	-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
 
