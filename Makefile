@@ -43,7 +43,8 @@ KERNEL_SRCS := $(wildcard boot/*.[cS] base/*.c base/x86/*.[cS] mm/*.c ept/*.c vm
 KERNEL_OBJS := $(addprefix $(OUT)/kernel/,$(addsuffix .o,$(basename $(KERNEL_SRCS))))
 KERNEL_FLAGS := -std=gnu17 -ffreestanding -fno-builtin -fno-pic -fno-pie -mno-red-zone \
 	-mgeneral-regs-only -mcmodel=kernel -O2 -g -fno-omit-frame-pointer -fno-stack-protector \
-	-fno-asynchronous-unwind-tables -fno-strict-aliasing -Wall -Wextra -Werror -I. -Ibase/x86 \
+	-momit-leaf-frame-pointer -fno-asynchronous-unwind-tables -fno-strict-aliasing \
+	-Wall -Wextra -Werror -I. -Ibase/x86 \
 	-DCHECKED=$(CHECKED) -ffile-prefix-map=$(CURDIR)=. -MMD -MP
 
 $(OUT)/kernel/%.o: %.c | $(OUT)/deps.stamp

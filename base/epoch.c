@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "base/epoch.h"
 
-#include <arch/this_cpu.h>
-#include <stdatomic.h>
 #include <stddef.h>
-
-#include "base/contract.h"
 
 /*
  * Three buckets per CPU: what was deferred in epoch e may go when the epoch is e + 2, for then
@@ -14,55 +10,28 @@
 #define BUCKETS 3
 
 struct cpu_epoch {
-	_Atomic uint64_t local; /* 0: outside; else epoch << 1 | 1, as seen when it entered */
-	unsigned depth;
 	struct {
 		struct epoch_item *first;
 		uint64_t epoch, count;
 	} bucket[BUCKETS];
 } __attribute__((aligned(64)));
 
-static _Atomic uint64_t global_epoch = 2;
+_Atomic uint64_t epoch_global = 2;
+struct epoch_cpu epoch_cpus[MAX_CPUS];
 static struct cpu_epoch cpus[MAX_CPUS];
-
-void epoch_enter(void)
-{
-	struct cpu_epoch *c = &cpus[cpu_id()];
-
-	if (c->depth++ != 0)
-		return;
-	/* Exchange, not store: the announcement is visible before anything is read in the section.
-	 */
-	atomic_exchange_explicit(&c->local, atomic_load(&global_epoch) << 1 | 1,
-				 memory_order_seq_cst);
-}
-
-void epoch_exit(void)
-{
-	struct cpu_epoch *c = &cpus[cpu_id()];
-
-	REQUIRES(c->depth != 0);
-	if (--c->depth == 0)
-		atomic_store_explicit(&c->local, 0, memory_order_release);
-}
-
-bool epoch_inside(void)
-{
-	return cpus[cpu_id()].depth != 0;
-}
 
 /* Moves the epoch on if every open section was opened in it. */
 static uint64_t epoch_advance(void)
 {
-	uint64_t now = atomic_load(&global_epoch);
+	uint64_t now = atomic_load(&epoch_global);
 
 	for (unsigned i = 0; i < MAX_CPUS; i++) {
-		uint64_t local = atomic_load(&cpus[i].local);
+		uint64_t local = atomic_load(&epoch_cpus[i].local);
 
 		if (local != 0 && local >> 1 != now)
 			return now;
 	}
-	if (atomic_compare_exchange_strong(&global_epoch, &now, now + 1))
+	if (atomic_compare_exchange_strong(&epoch_global, &now, now + 1))
 		now++;
 	return now;
 }
@@ -105,7 +74,7 @@ void epoch_defer(struct epoch_item *item, void (*free)(struct epoch_item *item))
 	struct cpu_epoch *c = &cpus[cpu_id()];
 	/* A locked read: the unlinking is visible to all before the epoch is looked at, so that no
 	 * section that began in a later epoch can have met the item. */
-	uint64_t now = atomic_fetch_add(&global_epoch, 0);
+	uint64_t now = atomic_fetch_add(&epoch_global, 0);
 	unsigned b = now % BUCKETS;
 
 	/* An older epoch's items in this bucket are ripe: their epoch is now - 3 or less. */

@@ -19,8 +19,12 @@
 #ifndef BASE_EPOCH_H
 #define BASE_EPOCH_H
 
+#include <arch/this_cpu.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "base/contract.h"
 
 /* Lives inside the deferred object. `free` runs once, on some CPU, outside any lock. */
 struct epoch_item {
@@ -28,11 +32,43 @@ struct epoch_item {
 	void (*free)(struct epoch_item *item);
 };
 
-/* Opens or closes a section on this CPU; sections nest. A full barrier when the outermost opens. */
-void epoch_enter(void);
-void epoch_exit(void);
+/* What each CPU says of itself; the rest of its state is in base/epoch.c. */
+struct epoch_cpu {
+	_Atomic uint64_t local; /* 0: outside; else epoch << 1 | 1, as seen when it entered */
+	unsigned depth;		/* sections nest; its own CPU's only */
+} __attribute__((aligned(64)));
+
+extern _Atomic uint64_t epoch_global;
+extern struct epoch_cpu epoch_cpus[MAX_CPUS];
+
+/* Opens a section on this CPU; sections nest. A full barrier when the outermost opens. */
+static inline void epoch_enter(void)
+{
+	struct epoch_cpu *c = &epoch_cpus[cpu_id()];
+
+	if (c->depth++ != 0)
+		return;
+	/* Exchange, not store: the announcement is visible before anything is read in the section.
+	 */
+	atomic_exchange_explicit(&c->local,
+				 atomic_load_explicit(&epoch_global, memory_order_relaxed) << 1 | 1,
+				 memory_order_seq_cst);
+}
+
+static inline void epoch_exit(void)
+{
+	struct epoch_cpu *c = &epoch_cpus[cpu_id()];
+
+	REQUIRES(c->depth != 0);
+	if (--c->depth == 0)
+		atomic_store_explicit(&c->local, 0, memory_order_release);
+}
+
 /* Is this CPU inside a section? */
-bool epoch_inside(void);
+static inline bool epoch_inside(void)
+{
+	return epoch_cpus[cpu_id()].depth != 0;
+}
 
 /* Takes an unlinked object; it is freed after a grace period. Allowed inside a section. */
 void epoch_defer(struct epoch_item *item, void (*free)(struct epoch_item *item));

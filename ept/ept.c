@@ -30,13 +30,15 @@
 #define FMT_LEVELS	    4
 #define FMT_NODE_KIND	    FRAME_STAGE2_TABLE
 #define FMT_HW_MARKS(level) ept_hw_marks
+#define FMT_VA_FIRST	    UINT64_C(0)
+#define FMT_VA_LAST	    ((UINT64_C(1) << 48) - 1)
 
 static struct pt_limits fmt_limits = {
 	.name = "EPT",
 	.levels = FMT_LEVELS,
 	.max_leaf = 2,
-	.va_first = 0,
-	.va_last = (UINT64_C(1) << 48) - 1,
+	.va_first = FMT_VA_FIRST,
+	.va_last = FMT_VA_LAST,
 	.hpa_limit = UINT64_C(1) << 36,
 	.can = PT_RWX | PT_TRACKED,
 };
@@ -49,23 +51,24 @@ static inline bool fmt_is_leaf(uint64_t raw, unsigned level)
 	return level == 1 || (raw & EPT_LEAF) != 0;
 }
 
+/* The rights are where ours are; the marks and the rest are moved. */
+_Static_assert(EPT_R == PT_READ && EPT_W == PT_WRITE && EPT_X == PT_EXEC, "copied as they are");
+_Static_assert(PT_ACCESSED << 3 == EPT_A && PT_DIRTY << 3 == EPT_D, "moved by 3");
+_Static_assert((uint64_t)PT_TRACKED << 45 == EPT_TRACKED, "moved by 45");
+_Static_assert(PT_MEM_SHIFT - EPT_MEM == 5, "memory type moved by 5");
+
 static inline uint64_t fmt_leaf_bits(pt_attr_t attr, unsigned level)
 {
-	uint64_t mem = (attr & PT_MEM_MASK) >> PT_MEM_SHIFT;
-
-	return EPT_VALID | EPT_IPAT | (level > 1 ? EPT_LEAF : 0) | (attr & PT_READ ? EPT_R : 0) |
-	       (attr & PT_WRITE ? EPT_W : 0) | (attr & PT_EXEC ? EPT_X : 0) |
-	       (attr & PT_ACCESSED ? EPT_A : 0) | (attr & PT_DIRTY ? EPT_D : 0) |
-	       (attr & PT_TRACKED ? EPT_TRACKED : 0) | mem << EPT_MEM;
+	return EPT_VALID | EPT_IPAT | (level > 1 ? EPT_LEAF : 0) | (attr & PT_RIGHTS) |
+	       (uint64_t)(attr & (PT_ACCESSED | PT_DIRTY)) << 3 |
+	       (uint64_t)(attr & PT_TRACKED) << 45 | (attr & PT_MEM_MASK) >> 5;
 }
 
 static inline pt_attr_t fmt_attr(uint64_t raw, unsigned level)
 {
 	(void)level;
-	return (raw & EPT_R ? PT_READ : 0) | (raw & EPT_W ? PT_WRITE : 0) |
-	       (raw & EPT_X ? PT_EXEC : 0) | (raw & EPT_A ? PT_ACCESSED : 0) |
-	       (raw & EPT_D ? PT_DIRTY : 0) | (raw & EPT_TRACKED ? PT_TRACKED : 0) |
-	       (pt_attr_t)(raw >> EPT_MEM & 7) << PT_MEM_SHIFT;
+	return (pt_attr_t)(raw & PT_RIGHTS) | ((pt_attr_t)(raw >> 3) & (PT_ACCESSED | PT_DIRTY)) |
+	       ((pt_attr_t)(raw >> 45) & PT_TRACKED) | (pt_attr_t)(raw << 5 & PT_MEM_MASK);
 }
 
 static inline uint64_t fmt_table(hpa_t table, unsigned level)

@@ -10,13 +10,15 @@
 #define FMT_LEVELS	    4
 #define FMT_NODE_KIND	    FRAME_STAGE2_TABLE
 #define FMT_HW_MARKS(level) (X86_A | X86_D)
+#define FMT_VA_FIRST	    UINT64_C(0)
+#define FMT_VA_LAST	    ((UINT64_C(1) << 48) - 1)
 
 static struct pt_limits fmt_limits = {
 	.name = "NPT",
 	.levels = FMT_LEVELS,
 	.max_leaf = 2,
-	.va_first = 0,
-	.va_last = (UINT64_C(1) << 48) - 1,
+	.va_first = FMT_VA_FIRST,
+	.va_last = FMT_VA_LAST,
 	.hpa_limit = UINT64_C(1) << 36,
 	.can = PT_RWX | PT_ACCESSED | PT_DIRTY | PT_TRACKED,
 };
@@ -86,20 +88,3 @@ static inline bool fmt_attr_ok(pt_attr_t attr)
 #include "mm/engine.h"
 
 const struct pt_ops npt_ops = { ENGINE_OPS };
-
-struct stage2_fault npt_decode_fault(uint64_t info1, uint64_t info2)
-{
-	bool write = (info1 & 2) != 0, exec = (info1 & 16) != 0;
-
-	return (struct stage2_fault){
-		.gpa = gpa(info2),
-		.read = !write && !exec,
-		.write = write,
-		.exec = exec,
-		.present = (info1 & 1) != 0,
-		/* Bit 3: a reserved bit was set in an entry that we wrote. */
-		.misconfig = (info1 & 8) != 0,
-		/* Bit 33: while the guest's own tables were walked; bit 32: the final address. */
-		.walking = (info1 >> 33 & 1) != 0,
-	};
-}

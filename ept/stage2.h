@@ -39,14 +39,14 @@ uint64_t npt_root(const struct vm_space *space);
 /* A stage-2 violation, vendor's spelling removed. */
 struct stage2_fault {
 	gpa_t gpa;
-	gva_t gva;	  /* valid only with gva_valid */
-	uint8_t read : 1; /* what was tried */
-	uint8_t write : 1;
-	uint8_t exec : 1;
-	uint8_t present : 1;   /* something is mapped there, the right is missing */
-	uint8_t walking : 1;   /* on the way through the guest's own tables, not the final access */
-	uint8_t misconfig : 1; /* the entry is malformed: our bug, never the guest's */
-	uint8_t gva_valid : 1;
+	gva_t gva; /* valid only with gva_valid */
+	bool read; /* what was tried */
+	bool write;
+	bool exec;
+	bool present;	/* something is mapped there, the right is missing */
+	bool walking;	/* on the way through the guest's own tables, not the final access */
+	bool misconfig; /* the entry is malformed: our bug, never the guest's */
+	bool gva_valid;
 };
 
 /* Exit qualification of exit reasons 48 and 49 (SDM table 28-7). */
@@ -54,9 +54,29 @@ struct stage2_fault ept_decode_fault(uint64_t qualification, gpa_t at, gva_t lin
 				     bool misconfig);
 
 /* EXITINFO1 and EXITINFO2 of VMEXIT_NPF (APM vol. 2, 15.25.6). */
-struct stage2_fault npt_decode_fault(uint64_t info1, uint64_t info2);
+static inline struct stage2_fault npt_decode_fault(uint64_t info1, uint64_t info2)
+{
+	bool write = (info1 >> 1 & 1) != 0, exec = (info1 >> 4 & 1) != 0;
+
+	return (struct stage2_fault){
+		.gpa = gpa(info2),
+		.read = !write && !exec,
+		.write = write,
+		.exec = exec,
+		.present = (info1 & 1) != 0,
+		/* Bit 3: a reserved bit was set in an entry that we wrote. */
+		.misconfig = (info1 >> 3 & 1) != 0,
+		/* Bit 33: while the guest's own tables were walked; bit 32: the final address. */
+		.walking = (info1 >> 33 & 1) != 0,
+	};
+}
 
 /* The right that the access wanted: PT_WRITE before PT_EXEC before PT_READ. */
-pt_attr_t stage2_fault_wants(const struct stage2_fault *f);
+static inline pt_attr_t stage2_fault_wants(const struct stage2_fault *f)
+{
+	if (f->write)
+		return PT_WRITE;
+	return f->exec ? PT_EXEC : PT_READ;
+}
 
 #endif

@@ -25,7 +25,7 @@ static inline int populate_here(struct vm_cursor *c, unsigned order)
 
 	if (f == NULL)
 		return -ENOMEM;
-	err = vm_map(c, f, RAM_ATTR);
+	err = vm_map_new(c, f, RAM_ATTR);
 	if (err != 0)
 		frame_put(f);
 	return err;
@@ -37,18 +37,16 @@ static inline void populate_count(struct guest *g, uint64_t pages)
 	atomic_fetch_add_explicit(&g->pages_populated, pages, memory_order_relaxed);
 }
 
-/* The page of 4 KiB at `start`, if nothing is there. -EAGAIN: something is. -ENOMEM. */
+/* The page of 4 KiB at `start`, if nothing is there. -EEXIST: something is. -ENOMEM. */
 static inline int populate_small(struct guest *g, gpa_t start)
 {
-	struct pt_leaf leaf;
 	struct vm_cursor c;
 	int err;
 
 	err = vm_cursor_open(&c, &g->space, start, gpa_add(start, PAGE_SIZE), VM_CHANGE);
 	if (err != 0)
 		return err;
-	vm_query(&c, &leaf);
-	err = leaf.attr != 0 ? -EAGAIN : populate_here(&c, 0);
+	err = populate_here(&c, 0);
 	vm_cursor_close(&c);
 	if (err == 0)
 		populate_count(g, 1);
@@ -69,7 +67,7 @@ static int populate_large(struct guest *g, gpa_t at, unsigned level)
 	if (err != 0)
 		return err;
 	if (vm_find_next(&c, size)) {
-		err = -EAGAIN;
+		err = -EEXIST;
 	} else {
 		vm_jump(&c, start);
 		err = populate_here(&c, (level - 1) * 9);
@@ -111,14 +109,14 @@ int guest_memory_fault(void *context, gpa_t at, pt_attr_t want)
 {
 	struct guest *g = context;
 	struct pt_leaf leaf;
-	int err = -EAGAIN;
+	int err = -EEXIST;
 
 	if (at.gpa >= g->config.mem)
 		return -EFAULT;
 	if (!vm_translate(&g->space, at, &leaf))
 		err = memory_populate(g, at);
 	/* It was there, or another vCPU was faster. */
-	return err == -EAGAIN ? memory_check(g, at, want) : err;
+	return err == -EEXIST ? memory_check(g, at, want) : err;
 }
 
 static const char *access_name(const struct stage2_fault *f, pt_attr_t want)
@@ -157,7 +155,7 @@ static __attribute__((noinline)) int fault_rest(struct guest *g, const struct st
 
 	MUST(!f->misconfig, "guest '%s': malformed stage-2 entry for 0x%llx", g->config.name,
 	     (unsigned long long)f->gpa.gpa);
-	if (err == -EAGAIN)
+	if (err == -EEXIST)
 		err = guest_memory_fault(g, f->gpa, want);
 	if (err == -EFAULT)
 		explain(g, f, want, why, why_size);
@@ -171,7 +169,7 @@ static __attribute__((noinline)) int fault_rest(struct guest *g, const struct st
 
 int guest_fault(struct guest *g, const struct stage2_fault *f, char *why, size_t why_size)
 {
-	int err = -EAGAIN;
+	int err = -EEXIST;
 
 	/* The common case, without a look at what is mapped: nothing is. */
 	if (!f->present && !f->misconfig && f->gpa.gpa < g->config.mem)

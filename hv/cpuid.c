@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "hv/cpuid.h"
 
+#include <stddef.h>
+
 #include "base/addr.h"
 
-#define BASIC_LEAVES	0x20
-#define EXTENDED_LEAVES 0x20
+#define BASIC_LEAVES	CPUID_LEAVES
+#define EXTENDED_LEAVES CPUID_LEAVES
+#define basic		guest_cpuid_basic
+#define extended	guest_cpuid_extended
 #define HYPERVISOR_LEAF 0x40000000u
 #define EXTENDED_LEAF	0x80000000u
 #define CR4_OSXSAVE_BIT 18
@@ -14,7 +18,7 @@
 
 #define BIT(n) (1u << (n))
 
-static struct cpuid basic[BASIC_LEAVES], extended[EXTENDED_LEAVES];
+struct cpuid basic[BASIC_LEAVES], extended[EXTENDED_LEAVES];
 static struct cpuid (*read_cpu)(uint32_t leaf, uint32_t subleaf);
 static uint64_t xcr0_mask;
 
@@ -87,6 +91,8 @@ void guest_cpuid_setup(struct cpuid (*read)(uint32_t leaf, uint32_t subleaf))
 		extended[i] = (struct cpuid){ 0 };
 	if (extended[0].eax > 0x80000008)
 		extended[0].eax = 0x80000008;
+	for (unsigned i = basic[0].eax + 1; i < BASIC_LEAVES; i++)
+		basic[i] = (struct cpuid){ 0 };
 }
 
 uint64_t guest_xcr0_mask(void)
@@ -123,8 +129,10 @@ struct cpuid guest_cpuid(uint32_t leaf, uint32_t subleaf, unsigned id, uint64_t 
 {
 	struct cpuid r;
 
-	if (leaf - EXTENDED_LEAF < EXTENDED_LEAVES)
-		return extended[leaf - EXTENDED_LEAF];
+	const struct cpuid *plain = guest_cpuid_plain(leaf);
+
+	if (plain != NULL)
+		return *plain;
 	if (leaf - HYPERVISOR_LEAF < 0x100)
 		return hypervisor_leaf(leaf);
 	if (leaf >= BASIC_LEAVES || leaf > basic[0].eax)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "hv/dispatch.h"
 
+#include <stddef.h>
+
 #include "base/err.h"
 #include "base/x86/apic.h"
 #include "base/x86/regs.h"
@@ -13,7 +15,7 @@
 #include "hv/msr.h"
 #include "hv/string_io.h"
 
-static enum next stop(struct vcpu *v, const struct vm_exit *exit)
+static __attribute__((noinline)) enum next stop(struct vcpu *v, const struct vm_exit *exit)
 {
 	v->last = *exit;
 	report_stopped(v);
@@ -32,26 +34,45 @@ static enum next fault(struct vcpu *v, uint8_t vector)
 	return NEXT_ENTER;
 }
 
-static enum next on_stage2(struct vcpu *v, const struct vm_exit *exit)
+static __attribute__((noinline)) enum next on_bad_access(struct vcpu *v, const struct vm_exit *exit)
 {
 	char why[192];
 
+	/* Asked again, for the reason: meanwhile it may even have become possible. */
 	if (guest_fault(v->guest, &exit->fault, why, sizeof(why)) == 0)
 		return NEXT_ENTER;
 	guest_stop(v->guest, "%s", why);
 	return stop(v, exit);
 }
 
+static enum next on_stage2(struct vcpu *v, const struct vm_exit *exit)
+{
+	if (guest_fault(v->guest, &exit->fault, NULL, 0) == 0)
+		return NEXT_ENTER;
+	return on_bad_access(v, exit);
+}
+
+static __attribute__((noinline)) const struct cpuid *complex_cpuid(struct vcpu *v, uint32_t leaf,
+								   struct cpuid *room)
+{
+	uint64_t cr4 = leaf == 1 ? hv_backend->cr4(v) : 0;
+
+	*room = guest_cpuid(leaf, (uint32_t)v->gpr[GPR_RCX], v->id, cr4);
+	return room;
+}
+
 static enum next on_cpuid(struct vcpu *v, const struct vm_exit *exit)
 {
 	uint32_t leaf = (uint32_t)v->gpr[GPR_RAX];
-	uint64_t cr4 = leaf == 1 ? hv_backend->cr4(v) : 0;
-	struct cpuid r = guest_cpuid(leaf, (uint32_t)v->gpr[GPR_RCX], v->id, cr4);
+	const struct cpuid *r = guest_cpuid_plain(leaf);
+	struct cpuid room;
 
-	v->gpr[GPR_RAX] = r.eax;
-	v->gpr[GPR_RBX] = r.ebx;
-	v->gpr[GPR_RCX] = r.ecx;
-	v->gpr[GPR_RDX] = r.edx;
+	if (r == NULL)
+		r = complex_cpuid(v, leaf, &room);
+	v->gpr[GPR_RAX] = r->eax;
+	v->gpr[GPR_RBX] = r->ebx;
+	v->gpr[GPR_RCX] = r->ecx;
+	v->gpr[GPR_RDX] = r->edx;
 	return skip(v, exit);
 }
 
@@ -211,23 +232,12 @@ static enum next on_interrupt(const struct vm_exit *exit)
 	return NEXT_LOOK;
 }
 
-enum next dispatch(struct vcpu *v, const struct vm_exit *exit)
+/* The ones that nobody times. */
+static __attribute__((noinline)) enum next dispatch_rare(struct vcpu *v, const struct vm_exit *exit)
 {
 	switch (exit->reason) {
-	case EXIT_STAGE2:
-		return on_stage2(v, exit);
-	case EXIT_CPUID:
-		return on_cpuid(v, exit);
-	case EXIT_MSR_READ:
-		return on_msr_read(v, exit);
-	case EXIT_MSR_WRITE:
-		return on_msr_write(v, exit);
-	case EXIT_PORT:
-		return on_port(v, exit);
 	case EXIT_HLT:
 		return on_hlt(v, exit);
-	case EXIT_HYPERCALL:
-		return on_hypercall(v, exit);
 	case EXIT_CR:
 		return on_cr(v, exit);
 	case EXIT_XSETBV:
@@ -255,5 +265,25 @@ enum next dispatch(struct vcpu *v, const struct vm_exit *exit)
 			   (unsigned long long)exit->raw, (unsigned long long)exit->info1,
 			   (unsigned long long)exit->info2);
 		return stop(v, exit);
+	}
+}
+
+enum next dispatch(struct vcpu *v, const struct vm_exit *exit)
+{
+	switch (exit->reason) {
+	case EXIT_STAGE2:
+		return on_stage2(v, exit);
+	case EXIT_CPUID:
+		return on_cpuid(v, exit);
+	case EXIT_MSR_READ:
+		return on_msr_read(v, exit);
+	case EXIT_MSR_WRITE:
+		return on_msr_write(v, exit);
+	case EXIT_PORT:
+		return on_port(v, exit);
+	case EXIT_HYPERCALL:
+		return on_hypercall(v, exit);
+	default:
+		return dispatch_rare(v, exit);
 	}
 }

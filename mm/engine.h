@@ -13,6 +13,7 @@
  *
  *   fmt_limits                   struct pt_limits
  *   FMT_LEVELS, FMT_NODE_KIND    constants
+ *   FMT_VA_FIRST, FMT_VA_LAST    constants: the addresses that the table may translate
  *   fmt_is_leaf(raw, level)      of an entry that is not 0; false: it points to a table
  *   fmt_leaf_bits(attr, level)   a leaf without its address; never 0
  *   fmt_attr(raw, level)         the attributes of a leaf
@@ -49,13 +50,14 @@
 
 #include "mm/engine_audit.h"
 
-#define ENGINE_OPS                                                                        \
-	.limits = &fmt_limits, .init = engine_init, .destroy = engine_destroy,            \
-	.open = engine_open, .close = engine_close, .query = engine_query,                \
-	.find_next = engine_find_next, .jump = engine_jump, .reserve = engine_reserve,    \
-	.map = engine_map, .map_range = engine_map_range, .unmap = engine_unmap,          \
-	.protect_next = engine_protect_next, .clear_marks_next = engine_clear_marks_next, \
-	.translate = engine_translate, .mark = engine_mark, .walk = engine_walk,          \
-	.decode = engine_decode, .free_table = engine_free_table, .audit = engine_audit
+#define ENGINE_OPS                                                                     \
+	.limits = &fmt_limits, .init = engine_init, .destroy = engine_destroy,         \
+	.open = engine_open, .close = engine_close, .query = engine_query,             \
+	.find_next = engine_find_next, .jump = engine_jump, .reserve = engine_reserve, \
+	.map = engine_map, .map_new = engine_map_new, .map_range = engine_map_range,   \
+	.unmap = engine_unmap, .protect_next = engine_protect_next,                    \
+	.clear_marks_next = engine_clear_marks_next, .translate = engine_translate,    \
+	.mark = engine_mark, .walk = engine_walk, .decode = engine_decode,             \
+	.free_table = engine_free_table, .audit = engine_audit
 
 #endif

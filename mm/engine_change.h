@@ -91,36 +91,53 @@ static inline int cursor_seat(struct pt_cursor *c, unsigned level)
 	return cursor_descend_to(c, level);
 }
 
-/* Puts a leaf at the cursor, in its node, and moves past it. */
-static inline void cursor_put_leaf(struct pt_cursor *c, uint64_t raw, struct pt_retired *retired)
-{
-	struct frame *node = cursor_node(c);
-	pt_entry_t *e = cursor_entry(c);
-	uint64_t old = pt_entry_load(e);
-
-	if (old == 0) {
-		entry_set_new(node, cursor_index(c), raw);
-	} else {
-		pt_entry_store(e, raw);
-		retire(c, retired, old, c->level);
-	}
-	cursor_move(c, cursor_slot_end(c));
-}
-
-static int engine_map(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr,
-		      struct pt_retired *retired)
+/* Is it a page that may be put at the cursor? And if so, to its level. */
+static inline int cursor_accept(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr)
 {
 	uint64_t size = pt_level_size(level);
 
-	REQUIRES(c->change && !pt_retired_full(retired));
 	if (level > fmt_limits.max_leaf || ((c->va | at.hpa) & (size - 1)) != 0 ||
 	    !fmt_attr_ok(attr))
 		return -EINVAL;
 	if (size > c->end - c->va || at.hpa >= fmt_limits.hpa_limit)
 		return -ERANGE;
-	if (cursor_seat(c, level) != 0)
-		return -ENOMEM;
-	cursor_put_leaf(c, fmt_leaf_bits(attr, level) | fmt_address_bits(at, level), retired);
+	return c->level == level ? 0 : cursor_seat(c, level);
+}
+
+static int engine_map(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr,
+		      struct pt_retired *retired)
+{
+	int err = cursor_accept(c, at, level, attr);
+	uint64_t raw, old;
+	pt_entry_t *e;
+
+	REQUIRES(c->change && !pt_retired_full(retired));
+	if (err != 0)
+		return err;
+	raw = fmt_leaf_bits(attr, level) | fmt_address_bits(at, level);
+	e = cursor_entry(c);
+	old = pt_entry_load(e);
+	pt_entry_store(e, raw);
+	if (old == 0)
+		cursor_node(c)->present++;
+	else
+		retire(c, retired, old, level);
+	cursor_move(c, cursor_slot_end(c));
+	return 0;
+}
+
+static int engine_map_new(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr)
+{
+	int err = cursor_accept(c, at, level, attr);
+
+	REQUIRES(c->change);
+	if (err != 0)
+		return err;
+	if (pt_entry_load(cursor_entry(c)) != 0)
+		return -EEXIST;
+	entry_set_new(cursor_node(c), cursor_index(c),
+		      fmt_leaf_bits(attr, level) | fmt_address_bits(at, level));
+	cursor_move(c, cursor_slot_end(c));
 	return 0;
 }
 

@@ -94,33 +94,54 @@ static int cover_fill(struct pt_cursor *c, struct frame *parent, unsigned level,
 	return err;
 }
 
+/* From a node of *level down to `want`, filling what is absent. Ends at a node that may be held. */
+static __attribute__((noinline)) int cover_grow(struct pt_cursor *c, struct frame **node,
+						unsigned *level, unsigned want, bool *held)
+{
+	*held = false;
+	while (*level > want) {
+		uint64_t raw = pt_entry_load(&pt_entries(*node)[pt_index(c->start, *level)]);
+		int err;
+
+		if (entry_is_table(raw, *level)) {
+			if (*held)
+				rw_write_unlock(&(*node)->lock);
+			*held = false;
+			*node = node_at(raw, (*level)--);
+			continue;
+		}
+		if (raw != 0)
+			break; /* a large page has come up */
+		err = cover_fill(c, *node, *level, held, node);
+		if (err != 0)
+			return err;
+		*level -= *held;
+	}
+	return 0;
+}
+
 /* One attempt to find and lock the covering node. -EAGAIN: it was taken away, start again. */
-static int cover_lock(struct pt_cursor *c)
+static inline int cover_lock(struct pt_cursor *c)
 {
 	unsigned want = cover_level(c->start, c->end), level = FMT_LEVELS;
-	struct frame *node = c->pt->root;
+	const pt_entry_t *table = pt_entries(c->pt->root);
+	struct frame *node;
 	bool held = false;
+	uint64_t raw = 0;
 
-	while (level > want) {
-		uint64_t raw = pt_entry_load(&pt_entries(node)[pt_index(c->start, level)]);
+	for (; level > want; level--) {
+		raw = pt_entry_load(&table[pt_index(c->start, level)]);
+		if (!entry_is_table(raw, level))
+			break;
+		table = hpa_ptr(fmt_hpa(raw, level));
+	}
+	node = frame_slot(hva_to_hpa(hva_of((const void *)table)).hpa >> PAGE_SHIFT);
+	/* A large page, or for a reader nothing: the node with that entry covers the range. */
+	if (level > want && raw == 0 && c->change) {
+		int err = cover_grow(c, &node, &level, want, &held);
 
-		if (entry_is_table(raw, level)) {
-			if (held)
-				rw_write_unlock(&node->lock);
-			held = false;
-			node = node_at(raw, level--);
-		} else if (raw == 0 && c->change) {
-			struct frame *next;
-			int err = cover_fill(c, node, level, &held, &next);
-
-			if (err != 0)
-				return err;
-			if (held)
-				level--;
-			node = next;
-		} else {
-			break; /* a large page, or nothing: this node covers the range */
-		}
+		if (err != 0)
+			return err;
 	}
 	if (!held)
 		node_lock(node, c->change);
@@ -195,7 +216,7 @@ static void subtree_unlock(const struct pt_cursor *c, struct frame *node, uint64
 
 static int range_check(uint64_t start, uint64_t end)
 {
-	if (start >= end || !va_valid(start) || !va_valid(end - 1))
+	if (start >= end || !va_valid(start) || end - 1 > FMT_VA_LAST)
 		return -ERANGE;
 	if (((start | end) & (PAGE_SIZE - 1)) != 0)
 		return -EINVAL;
@@ -225,13 +246,17 @@ static int engine_open(struct pt_cursor *c, struct pt *pt, uint64_t start, uint6
 		lock_note_exit(LOCK_NODE);
 		return err;
 	}
-	subtree_lock(c, c->path[c->guard], node_base(start, c->guard), c->guard);
+	if (c->guard > 1)
+		subtree_lock(c, c->path[c->guard], node_base(start, c->guard), c->guard);
 	return 0;
 }
 
 static void engine_close(struct pt_cursor *c)
 {
-	subtree_unlock(c, c->path[c->guard], node_base(c->start, c->guard), c->guard);
+	if (c->guard > 1)
+		subtree_unlock(c, c->path[c->guard], node_base(c->start, c->guard), c->guard);
+	else
+		node_unlock(c->path[1], c->change);
 	while (c->spares != 0)
 		frame_put(spare_pop(c));
 	epoch_exit();

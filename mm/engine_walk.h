@@ -12,7 +12,7 @@
 /* Is va one that this table may translate? Guards against folding high bits onto low ones. */
 static inline bool va_valid(uint64_t va)
 {
-	return va >= fmt_limits.va_first && va <= fmt_limits.va_last;
+	return va - FMT_VA_FIRST <= FMT_VA_LAST - FMT_VA_FIRST;
 }
 
 static bool engine_translate(const struct pt *pt, uint64_t va, struct pt_leaf *out)

@@ -29,19 +29,14 @@
 #define X86_NX	    (UINT64_C(1) << 63)
 #define X86_ADDRESS UINT64_C(0x000ffffffffff000)
 
-/* PWT and PCD for a memory type; the types that the PAT has no slot for are refused before. */
+/* PWT and PCD by memory type; the types that the PAT has no slot for are refused before. */
 static inline uint64_t x86_mem_bits(pt_attr_t attr)
 {
-	switch (attr & PT_MEM_MASK) {
-	case PT_MEM_WB:
-		return 0;
-	case PT_MEM_WT:
-		return X86_PWT;
-	case PT_MEM_WC:
-		return X86_PCD;
-	default:
-		return X86_PCD | X86_PWT;
-	}
+	static const uint8_t bits[8] = {
+		3 << 3, 2 << 3, 3 << 3, 3 << 3, 1 << 3, 3 << 3, 0, 3 << 3
+	};
+
+	return bits[(attr & PT_MEM_MASK) >> PT_MEM_SHIFT];
 }
 
 static inline pt_attr_t x86_mem_attr(uint64_t raw)
@@ -61,23 +56,29 @@ static inline bool x86_attr_ok(pt_attr_t attr)
 	return mem == PT_MEM_WB || mem == PT_MEM_WT || mem == PT_MEM_WC || mem == PT_MEM_UC;
 }
 
+/* P, W, A and D are where PT_READ, PT_WRITE, PT_ACCESSED and PT_DIRTY are, so that most of an entry
+ * is copied; the others are moved there. */
+#define X86_COPIED (X86_P | X86_W | X86_A | X86_D)
+_Static_assert(X86_COPIED == (PT_READ | PT_WRITE | PT_ACCESSED | PT_DIRTY), "copied as they are");
+_Static_assert((uint64_t)PT_TRACKED << 45 == X86_TRACKED, "moved by 45");
+_Static_assert((uint64_t)PT_EXEC << 61 == X86_NX, "moved by 61, inverted");
+
 /* What host tables and nested tables spell alike. */
 static inline uint64_t x86_leaf_bits(pt_attr_t attr, unsigned level)
 {
-	return X86_VALID | (level > 1 ? X86_PS : 0) | (attr & PT_READ ? X86_P : 0) |
-	       (attr & PT_WRITE ? X86_W : 0) | (attr & PT_EXEC ? 0 : X86_NX) |
-	       (attr & PT_ACCESSED ? X86_A : 0) | (attr & PT_DIRTY ? X86_D : 0) |
-	       (attr & PT_TRACKED ? X86_TRACKED : 0) | x86_mem_bits(attr);
+	return X86_VALID | (level > 1 ? X86_PS : 0) | (attr & X86_COPIED) |
+	       (uint64_t)(attr & PT_TRACKED) << 45 | (uint64_t)(~attr & PT_EXEC) << 61 |
+	       x86_mem_bits(attr);
 }
 
 static inline pt_attr_t x86_attr(uint64_t raw)
 {
-	pt_attr_t rights = 0;
+	pt_attr_t exec = (pt_attr_t)(~raw >> 61) & PT_EXEC;
+	/* Without P there is no right, whatever the other bits say. */
+	pt_attr_t rights = raw & X86_P ? (pt_attr_t)(raw & (X86_P | X86_W)) | exec : 0;
 
-	if (raw & X86_P)
-		rights = PT_READ | (raw & X86_W ? PT_WRITE : 0) | (raw & X86_NX ? 0 : PT_EXEC);
-	return rights | (raw & X86_A ? PT_ACCESSED : 0) | (raw & X86_D ? PT_DIRTY : 0) |
-	       (raw & X86_TRACKED ? PT_TRACKED : 0) | x86_mem_attr(raw);
+	return rights | (pt_attr_t)(raw & (X86_A | X86_D)) | ((pt_attr_t)(raw >> 45) & PT_TRACKED) |
+	       x86_mem_attr(raw);
 }
 
 static inline uint64_t x86_marks(pt_attr_t attr)

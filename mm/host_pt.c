@@ -6,14 +6,16 @@
 #define FMT_LEVELS	    4
 #define FMT_NODE_KIND	    FRAME_HOST_TABLE
 #define FMT_HW_MARKS(level) (X86_A | X86_D)
+#define FMT_VA_FIRST	    0xffff800000000000
+#define FMT_VA_LAST	    0xfffffffffffeffff
 
 /* The upper half, without its last 64 KiB, so that the end of a range never wraps to 0. */
 static struct pt_limits fmt_limits = {
 	.name = "host",
 	.levels = FMT_LEVELS,
 	.max_leaf = 2,
-	.va_first = 0xffff800000000000,
-	.va_last = 0xfffffffffffeffff,
+	.va_first = FMT_VA_FIRST,
+	.va_last = FMT_VA_LAST,
 	.hpa_limit = UINT64_C(1) << 36,
 	.can = PT_RWX | PT_USER | PT_GLOBAL | PT_ACCESSED | PT_DIRTY | PT_TRACKED,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "mm/memmap.h"
 
+#include "base/contract.h"
 #include "base/err.h"
 
 int memmap_add(struct memmap *map, uint64_t start, uint64_t end, enum mem_kind kind)
@@ -110,6 +111,7 @@ uint64_t memmap_bytes(const struct memmap *map, enum mem_kind kind)
 int memmap_take(struct memmap *map, uint64_t from, uint64_t to, uint64_t bytes, uint64_t align,
 		uint64_t *start)
 {
+	REQUIRES(bytes != 0 && bytes % PAGE_SIZE == 0 && align % PAGE_SIZE == 0);
 	for (unsigned i = 0; i < map->count; i++) {
 		const struct mem_region *r = &map->region[i];
 		uint64_t at = round_up(r->start > from ? r->start : from, align);
@@ -118,11 +120,15 @@ int memmap_take(struct memmap *map, uint64_t from, uint64_t to, uint64_t bytes, 
 
 		if (r->kind != MEM_RAM || at < r->start || at > end || end - at < bytes)
 			continue;
+		/* The region falls into up to three pieces. */
+		if (map->count > MEMMAP_MAX - 2)
+			return -ENOMEM;
 		err = memmap_add(map, at, at + bytes, MEM_TAKEN);
 		if (err == 0)
 			err = memmap_normalize(map, UINT64_MAX & ~(PAGE_SIZE - 1));
+		ENSURES(err == 0);
 		*start = at;
-		return err == 0 ? 0 : -ENOMEM;
+		return err;
 	}
 	return -ENOMEM;
 }

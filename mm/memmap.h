@@ -52,7 +52,9 @@ uint64_t memmap_bytes(const struct memmap *map, enum mem_kind kind);
 
 /*
  * The lowest `bytes`-long page-aligned place in MEM_RAM at or above `from` and below `to`, marked
- * MEM_TAKEN by this call, which keeps the map in normal form. -ENOMEM: there is none.
+ * MEM_TAKEN by this call, which keeps the map in normal form. `bytes` is a positive multiple of the
+ * page size, `align` a power of two of at least that. -ENOMEM: there is none, or the map is full;
+ * nothing has changed.
  */
 int memmap_take(struct memmap *map, uint64_t from, uint64_t to, uint64_t bytes, uint64_t align,
 		uint64_t *start);

@@ -38,6 +38,8 @@ struct pt_ops {
 	 * 512 leaves of a table that counts as one). */
 	int (*map)(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr,
 		   struct pt_retired *retired);
+	/* One page where nothing is, not even an empty table. -EEXIST: something is. */
+	int (*map_new)(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr);
 	/* Contiguous memory, largest pages that fit; `done` bytes are mapped, also on error. Stops
 	 * with 0 and done < len when `retired` is full. */
 	int (*map_range)(struct pt_cursor *c, hpa_t at, uint64_t len, pt_attr_t attr,

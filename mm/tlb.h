@@ -36,8 +36,29 @@ void tlb_domain_init(struct tlb_domain *d);
  * translations of `d` first (and counts on it). Call tlb_leave when it has stopped.
  * Precondition: a kick that arrives from now on is not lost until the guest is entered.
  */
-bool tlb_enter(struct tlb_domain *d);
-void tlb_leave(struct tlb_domain *d);
+static inline bool tlb_enter(struct tlb_domain *d)
+{
+	unsigned cpu = cpu_id();
+	uint64_t generation;
+
+	/*
+	 * "Inside" must be visible before the generation is read: whoever bumps it afterwards sees
+	 * us and kicks; whoever bumped it before is seen by us. A locked instruction orders the
+	 * two.
+	 */
+	atomic_fetch_or(&d->inside, UINT64_C(1) << cpu);
+	generation = atomic_load(&d->generation);
+	if (atomic_load_explicit(&d->seen[cpu], memory_order_relaxed) == generation)
+		return false;
+	atomic_store_explicit(&d->seen[cpu], generation, memory_order_release);
+	atomic_fetch_add_explicit(&d->flushes, 1, memory_order_relaxed);
+	return true;
+}
+
+static inline void tlb_leave(struct tlb_domain *d)
+{
+	atomic_fetch_and_explicit(&d->inside, ~(UINT64_C(1) << cpu_id()), memory_order_release);
+}
 
 /* Makes everything that was cached until now stale. Returns the new generation. */
 uint64_t tlb_bump(struct tlb_domain *d);

@@ -71,8 +71,6 @@ static void vm_cursor_flush(struct vm_cursor *c)
 {
 	struct tlb_domain *tlb = &c->space->pt.tlb;
 
-	if (!c->retired.flush)
-		return;
 	tlb_sync(tlb, tlb_bump(tlb));
 	pt_retired_release(&c->space->pt, &c->retired);
 }
@@ -81,7 +79,8 @@ void vm_cursor_close(struct vm_cursor *c)
 {
 	const struct pt_ops *ops = c->space->pt.ops;
 
-	vm_cursor_flush(c);
+	if (c->retired.flush)
+		vm_cursor_flush(c);
 	ENSURES(c->retired.leaves == 0 && c->retired.tables == NULL);
 	ops->close(&c->c);
 }
@@ -112,9 +111,9 @@ int vm_reserve(struct vm_cursor *c, unsigned tables)
 }
 
 /* Level of the leaf that maps a whole block. */
-static unsigned block_level(const struct frame *block)
+static inline unsigned block_level(const struct frame *block)
 {
-	return 1 + block->order / 9u;
+	return block->order == FRAME_ORDER_4K ? 1 : block->order == FRAME_ORDER_2M ? 2 : 3;
 }
 
 int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
@@ -124,6 +123,13 @@ int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
 		vm_cursor_flush(c);
 	return c->space->pt.ops->map(&c->c, frame_hpa(frame), block_level(frame), attr | PT_TRACKED,
 				     &c->retired);
+}
+
+int vm_map_new(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
+{
+	REQUIRES(frame->order % 9 == 0 && frame_refs(frame) != 0);
+	return c->space->pt.ops->map_new(&c->c, frame_hpa(frame), block_level(frame),
+					 attr | PT_TRACKED);
 }
 
 int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr)

@@ -136,6 +136,9 @@ int vm_reserve(struct vm_cursor *c, unsigned tables);
  */
 int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr);
 
+/* As vm_map, but never replaces: -EEXIST when something is there, be it an empty table. */
+int vm_map_new(struct vm_cursor *c, struct frame *frame, pt_attr_t attr);
+
 /*
  * Maps [start, start + len), untracked memory (a device's), with the largest pages that fit, and
  * moves past it. Errors as vm_map, and -ERANGE above the CPU's physical addresses. On -ENOMEM the

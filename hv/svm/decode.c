@@ -2,32 +2,14 @@
 /* Exit codes of AMD-V in our words. (APM vol. 2, 15.9 to 15.14, appendix C) */
 #include "hv/svm/svm.h"
 
-/* Where the CPU does not say: instructions that have one encoding. Prefixes in front of them are
- * legal and never used; such a guest runs into the middle of its instruction and harms itself. */
-static uint8_t fixed_length(uint64_t code)
+/*
+ * Where the CPU does not say how long the instruction is: those that matter have one encoding.
+ * Prefixes in front of them are legal and never used; such a guest runs into the middle of its
+ * instruction and harms itself.
+ */
+static inline uint8_t length(const struct vmcb *b, uint8_t fixed)
 {
-	switch (code) {
-	case SVM_EXIT_HLT:
-		return 1;
-	case SVM_EXIT_CPUID:
-	case SVM_EXIT_MSR:
-	case SVM_EXIT_INVD:
-	case SVM_EXIT_WBINVD:
-	case SVM_EXIT_RDPMC:
-		return 2;
-	case SVM_EXIT_VMMCALL:
-	case SVM_EXIT_XSETBV:
-		return 3;
-	default:
-		return 0;
-	}
-}
-
-static inline uint8_t instruction_length(const struct vmcb *b, uint64_t code)
-{
-	if (svm_nrips && b->next_rip > b->rip)
-		return (uint8_t)(b->next_rip - b->rip);
-	return fixed_length(code);
+	return svm_nrips ? (uint8_t)(b->next_rip - b->rip) : fixed;
 }
 
 static void decode_ioio(const struct vmcb *b, struct vm_exit *exit)
@@ -35,6 +17,7 @@ static void decode_ioio(const struct vmcb *b, struct vm_exit *exit)
 	uint64_t info = b->exit_info1;
 
 	exit->reason = EXIT_PORT;
+	exit->info1 = info;
 	exit->len = (uint8_t)(b->exit_info2 - b->rip);
 	exit->io.port = (uint16_t)(info >> 16);
 	exit->io.size = info >> 4 & 7;
@@ -52,7 +35,7 @@ static void decode_exception(const struct vmcb *b, uint64_t code, struct vm_exit
 	exit->exception.address = b->exit_info2;
 }
 
-static enum exit_reason rare_reason(uint64_t code)
+static enum exit_reason rare_reason(const struct vmcb *b, uint64_t code, uint8_t *len)
 {
 	switch (code) {
 	case SVM_EXIT_INTR:
@@ -63,8 +46,10 @@ static enum exit_reason rare_reason(uint64_t code)
 		return EXIT_SHUTDOWN;
 	case SVM_EXIT_INVD:
 	case SVM_EXIT_WBINVD:
+		*len = length(b, 2);
 		return EXIT_CACHE;
 	case SVM_EXIT_XSETBV:
+		*len = length(b, 3);
 		return EXIT_XSETBV;
 	case SVM_EXIT_RDPMC:
 	case SVM_EXIT_RSM:
@@ -78,25 +63,28 @@ static enum exit_reason rare_reason(uint64_t code)
 	}
 }
 
-static void decode_rest(const struct vmcb *b, uint64_t code, struct vm_exit *exit)
+static __attribute__((noinline)) void decode_rest(const struct vmcb *b, uint64_t code,
+						  struct vm_exit *exit)
 {
+	exit->info1 = b->exit_info1;
+	exit->info2 = b->exit_info2;
+	exit->len = 0;
 	/* -1, which some emulators store as 32 bits: the control block was refused. */
 	if ((uint32_t)code == UINT32_MAX)
 		exit->reason = EXIT_ENTRY;
 	else if (code >= SVM_EXIT_EXCEPTION && code < SVM_EXIT_EXCEPTION + 32)
 		decode_exception(b, code, exit);
 	else
-		exit->reason = rare_reason(code);
+		exit->reason = rare_reason(b, code, &exit->len);
+	exit->vector = exit->reason == EXIT_INTERRUPT ? 0 : exit->vector;
 }
 
 /*
  * An event whose delivery the exit cut short goes in again with the next entry. One emulator
  * reports an external interrupt's as an exception's: no exception has such a vector.
  */
-static uint64_t interrupted_event(uint64_t info)
+static __attribute__((noinline)) uint64_t interrupted_event(uint64_t info)
 {
-	if ((info & SVM_EVENT_VALID) == 0)
-		return 0;
 	if ((info & SVM_EVENT_TYPE) == SVM_EVENT_EXCEPTION && (info & 0xff) >= 32)
 		info &= ~SVM_EVENT_TYPE;
 	return info;
@@ -105,31 +93,35 @@ static uint64_t interrupted_event(uint64_t info)
 void svm_decode_exit(struct vcpu *v, struct vm_exit *exit)
 {
 	struct vmcb *b = svm_vmcb(v);
-	uint64_t code = b->exit_code;
+	uint64_t code = b->exit_code, event = b->exit_int_info;
 
 	exit->raw = code;
-	exit->info1 = b->exit_info1;
-	exit->info2 = b->exit_info2;
-	exit->len = instruction_length(b, code);
-	b->event_inj = interrupted_event(b->exit_int_info);
+	b->event_inj = event & SVM_EVENT_VALID ? interrupted_event(event) : 0;
+	/* The frequent ones fill in only what their handlers look at. */
 	switch (code) {
 	case SVM_EXIT_CPUID:
 		exit->reason = EXIT_CPUID;
+		exit->len = length(b, 2);
 		break;
 	case SVM_EXIT_VMMCALL:
 		exit->reason = EXIT_HYPERCALL;
+		exit->len = length(b, 3);
 		break;
 	case SVM_EXIT_IOIO:
 		decode_ioio(b, exit);
 		break;
 	case SVM_EXIT_MSR:
 		exit->reason = b->exit_info1 & 1 ? EXIT_MSR_WRITE : EXIT_MSR_READ;
+		exit->len = length(b, 2);
 		break;
 	case SVM_EXIT_HLT:
 		exit->reason = EXIT_HLT;
+		exit->len = length(b, 1);
 		break;
 	case SVM_EXIT_NPF:
 		exit->reason = EXIT_STAGE2;
+		exit->info1 = b->exit_info1;
+		exit->info2 = b->exit_info2;
 		exit->fault = npt_decode_fault(b->exit_info1, b->exit_info2);
 		break;
 	default:

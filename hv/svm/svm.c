@@ -32,6 +32,7 @@ static uint64_t svm_msrpm, svm_iopm;
 /* Per CPU: where VMRUN keeps the host, where VMSAVE does, and who used each ASID last. */
 static struct svm_cpu {
 	struct frame *area, *host;
+	uint64_t host_hpa;
 	const struct vcpu *last[GUESTS_MAX];
 	bool enabled;
 } svm_cpu[MAX_CPUS];
@@ -110,6 +111,7 @@ static int svm_cpu_enable(char *why, size_t why_size)
 	msr_write(MSR_EFER, msr_read(MSR_EFER) | EFER_SVME);
 	msr_write(MSR_VM_HSAVE_PA, frame_hpa(c->area).hpa);
 	__asm__ volatile("vmsave %0" ::"a"(frame_hpa(c->host).hpa) : "memory");
+	c->host_hpa = frame_hpa(c->host).hpa;
 	c->enabled = true;
 	return 0;
 }
@@ -169,7 +171,7 @@ static void svm_destroy(struct vcpu *v)
  * What must be forgotten before this entry. An ASID stands for one vCPU at a time: guest-virtual
  * translations of two vCPUs differ even when their guest-physical ones do not.
  */
-static uint8_t svm_flush_needed(struct svm_cpu *c, struct vcpu *v, struct vmcb *b)
+static inline uint8_t svm_flush_needed(struct svm_cpu *c, struct vcpu *v, struct vmcb *b)
 {
 	bool stale = tlb_enter(&v->guest->space.pt.tlb);
 
@@ -194,7 +196,7 @@ static void svm_run(struct vcpu *v, struct vm_exit *exit, uint64_t deadline)
 	__asm__ volatile("clgi" ::: "memory");
 	b->tlb_control = svm_flush_needed(c, v, b);
 	__asm__ volatile("sti" ::: "memory");
-	svm_enter(s->vmcb_hpa, v->gpr, frame_hpa(c->host).hpa);
+	svm_enter(s->vmcb_hpa, v->gpr, c->host_hpa);
 	__asm__ volatile("cli" ::: "memory");
 	tlb_leave(&v->guest->space.pt.tlb);
 	__asm__ volatile("stgi" ::: "memory");

@@ -5,6 +5,8 @@
 #define FMT_LEVELS	    5
 #define FMT_NODE_KIND	    FRAME_STAGE2_TABLE
 #define FMT_HW_MARKS(level) FAKE_MARKS
+#define FMT_VA_FIRST	    UINT64_C(0)
+#define FMT_VA_LAST	    ((UINT64_C(1) << 57) - 1)
 
 #define FAKE_VALID	(UINT64_C(1) << 63)
 #define FAKE_ATTR	52
@@ -15,8 +17,8 @@ static struct pt_limits fmt_limits = {
 	.name = "fake",
 	.levels = FMT_LEVELS,
 	.max_leaf = 3,
-	.va_first = 0,
-	.va_last = (UINT64_C(1) << 57) - 1,
+	.va_first = FMT_VA_FIRST,
+	.va_last = FMT_VA_LAST,
 	.hpa_limit = UINT64_C(1) << 46,
 	.can = PT_RWX | PT_USER | PT_GLOBAL | PT_ACCESSED | PT_DIRTY | PT_TRACKED,
 };
