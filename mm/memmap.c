@@ -114,11 +114,12 @@ int memmap_take(struct memmap *map, uint64_t from, uint64_t to, uint64_t bytes, 
 	REQUIRES(bytes != 0 && bytes % PAGE_SIZE == 0 && align % PAGE_SIZE == 0);
 	for (unsigned i = 0; i < map->count; i++) {
 		const struct mem_region *r = &map->region[i];
-		uint64_t at = round_up(r->start > from ? r->start : from, align);
+		uint64_t first = r->start > from ? r->start : from;
+		uint64_t at = round_up(first, align);
 		uint64_t end = r->end < to ? r->end : to;
 		int err;
 
-		if (r->kind != MEM_RAM || at < r->start || at > end || end - at < bytes)
+		if (r->kind != MEM_RAM || at < first || at > end || end - at < bytes)
 			continue;
 		/* The region falls into up to three pieces. */
 		if (map->count > MEMMAP_MAX - 2)
