@@ -40,6 +40,7 @@ struct decoder {
 	const uint8_t *base;
 	uint32_t at; /* offset of the tag */
 	struct boot_info *out;
+	bool have_map;
 	char *why;
 	size_t why_size;
 };
@@ -51,16 +52,19 @@ static int refuse(struct decoder *d, int err, const char *what)
 	return err;
 }
 
-/* Copies a text that ends within its tag; a longer one than there is room for is refused. */
-static int take_text(struct decoder *d, const char *text, size_t max, char *out, size_t size)
+/* Copies a text that ends within its tag, as much of it as fits; *cut: that is not all. */
+static int take_text(struct decoder *d, const char *text, size_t max, char *out, size_t size,
+		     bool *cut)
 {
 	size_t len = strnlen(text, max);
 
 	if (len == max)
 		return refuse(d, -EINVAL, "text without an end");
-	if (len >= size)
-		return refuse(d, -E2BIG, "text is too long");
-	memcpy(out, text, len + 1);
+	*cut = len >= size;
+	if (*cut)
+		len = size - 1;
+	memcpy(out, text, len);
+	out[len] = '\0';
 	return 0;
 }
 
@@ -100,26 +104,29 @@ static int take_mmap(struct decoder *d, const struct tag *tag)
 		if (memmap_add(&d->out->map, e.start, end, kind_of(e.type)) != 0)
 			return refuse(d, -E2BIG, "memory map has too many entries");
 	}
+	d->have_map = true;
 	return 0;
 }
 
 static int take_module(struct decoder *d, const struct tag *tag)
 {
-	struct boot_module *m = &d->out->modules[d->out->module_count];
+	struct boot_module *m;
 	struct tag_module head;
 
 	if (tag->size <= sizeof(head))
 		return refuse(d, -EINVAL, "module is cut off");
-	if (d->out->module_count == BOOT_MODULES_MAX)
-		return refuse(d, -E2BIG, "too many modules");
+	if (d->out->module_count == BOOT_MODULES_MAX) {
+		d->out->modules_left_out++;
+		return 0;
+	}
 	memcpy(&head, tag, sizeof(head));
 	if (head.end < head.start)
 		return refuse(d, -EINVAL, "module ends before it starts");
+	m = &d->out->modules[d->out->module_count++];
 	m->start = hpa(head.start);
 	m->len = head.end - head.start;
-	d->out->module_count++;
 	return take_text(d, (const char *)tag + sizeof(head), tag->size - sizeof(head), m->text,
-			 sizeof(m->text));
+			 sizeof(m->text), &m->text_cut);
 }
 
 static int take_rsdp(struct decoder *d, const struct tag *tag)
@@ -142,12 +149,14 @@ static int take_tag(struct decoder *d, const struct tag *tag)
 {
 	const char *text = (const char *)(tag + 1);
 	size_t max = tag->size - sizeof(*tag);
+	bool cut;
 
 	switch (tag->type) {
 	case TAG_CMDLINE:
-		return take_text(d, text, max, d->out->cmdline, sizeof(d->out->cmdline));
+		return take_text(d, text, max, d->out->cmdline, sizeof(d->out->cmdline),
+				 &d->out->cmdline_cut);
 	case TAG_LOADER:
-		return take_text(d, text, max, d->out->loader, sizeof(d->out->loader));
+		return take_text(d, text, max, d->out->loader, sizeof(d->out->loader), &cut);
 	case TAG_MODULE:
 		return take_module(d, tag);
 	case TAG_MMAP:
@@ -179,7 +188,7 @@ int boot_info_decode(const void *info, size_t max, struct boot_info *out, char *
 		if (tag->size < sizeof(*tag) || tag->size > total - d.at)
 			return refuse(&d, -EINVAL, "size reaches out of the information");
 		if (tag->type == TAG_END)
-			return 0;
+			return d.have_map ? 0 : refuse(&d, -EINVAL, "the end, and no memory map");
 		err = take_tag(&d, tag);
 		if (err != 0)
 			return err;

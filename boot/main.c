@@ -73,6 +73,20 @@ static int map_take_boot(struct memmap *map)
 	return err;
 }
 
+/* Before the map is cut at `limit`. */
+static void ram_beyond_warn(uint64_t limit)
+{
+	for (unsigned i = 0; i < info.map.count; i++) {
+		const struct mem_region *r = &info.map.region[i];
+
+		if (r->kind == MEM_RAM && r->end > limit) {
+			log_warn("memory beyond %llu GiB is not used",
+				 (unsigned long long)(limit >> 30));
+			return;
+		}
+	}
+}
+
 static void memory_setup(void)
 {
 	const struct kspace_image image = {
@@ -89,10 +103,10 @@ static void memory_setup(void)
 
 	if (limit > reach)
 		limit = reach;
+	ram_beyond_warn(limit);
 	if (map_take_boot(&info.map) != 0 || memmap_normalize(&info.map, limit) != 0)
 		panic("the memory map has too many regions");
-	if (smp_reserve(&info.map) != 0)
-		panic("no free page below 640 KiB for starting other CPUs");
+	smp_reserve(&info.map);
 	host_pt_setup(cpuid_page_1g(), cpuid_maxphyaddr());
 	if (kspace_init(&info.map, &image) != 0)
 		panic("no memory for the hypervisor itself");
@@ -123,6 +137,11 @@ static void guest_start_one(const struct boot_module *m)
 	struct guest *g;
 	char why[256];
 
+	if (m->text_cut) {
+		log_error("module '%.40s...': its line is longer than %u characters: shorten it",
+			  m->text, BOOT_TEXT_MAX - 1);
+		return;
+	}
 	if (guest_config_parse(m->text, &config, why, sizeof(why)) != 0 ||
 	    guest_create(&config, hpa_ptr(m->start), m->len, hv_backend->stage2, &g, why,
 			 sizeof(why)) != 0 ||
@@ -132,6 +151,9 @@ static void guest_start_one(const struct boot_module *m)
 
 static void guests_setup(void)
 {
+	if (info.modules_left_out != 0)
+		log_error("%u modules are left out: there is room for %u", info.modules_left_out,
+			  BOOT_MODULES_MAX);
 	if (hv_backend == NULL) {
 		log_error("no guest can run: %s", hv_why);
 		return;
@@ -194,6 +216,9 @@ void boot_main(uint32_t info_at)
 	early_line(LOG_INFO, "Nestling");
 	if (boot_info_decode(hpa_ptr(hpa(info_at)), BOOT_INFO_MAX, &info, why, sizeof(why)) != 0)
 		panic("%s", why);
+	if (info.cmdline_cut)
+		log_error("command line: longer than %u characters: the rest is left out",
+			  BOOT_TEXT_MAX - 1);
 	options_parse(info.cmdline, &options, option_wrong);
 	log_set_level(options.log);
 	memory_setup();

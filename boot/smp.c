@@ -14,20 +14,25 @@
 #define IST_PAGES   2
 #define UP_WAIT_MS  200
 
+#define LOW_MEMORY_END 0xa0000
+#define XAPIC_ID_MAX   254
+#define LISTED_MAX     256
+
 extern const char ap_trampoline[], ap_trampoline_end[], ap_jump[], ap_gdt_pointer[];
 
 /* Read by boot/ap_entry.S, written before each start. */
 uint64_t ap_cr3, ap_stack;
 void ap_main(void);
 
-static uint64_t trampoline; /* hpa */
+static uint64_t trampoline; /* hpa; 0: none */
 static unsigned ap_id;
 static hva_t ap_ist[IST_COUNT];
 static void (*ap_enter)(void);
 
-int smp_reserve(struct memmap *map)
+void smp_reserve(struct memmap *map)
 {
-	return memmap_take(map, PAGE_SIZE, 0xa0000, PAGE_SIZE, PAGE_SIZE, &trampoline);
+	if (memmap_take(map, PAGE_SIZE, LOW_MEMORY_END, PAGE_SIZE, PAGE_SIZE, &trampoline) != 0)
+		trampoline = 0;
 }
 
 static int ist_alloc(hva_t ist[IST_COUNT])
@@ -112,7 +117,32 @@ static bool start_one(uint32_t apic, unsigned id)
 		if (wait_online(id))
 			return true;
 	}
-	return atomic_load(&per_cpu[id].online);
+	/* It must not wake up later, when the number and the stack may be another CPU's. */
+	apic_send_init(apic);
+	return false;
+}
+
+/* Whether the interrupt controller, in the mode that it is in, can name this CPU. */
+static bool can_reach(uint32_t apic)
+{
+	hpa_t at;
+
+	return !apic_needs_mapping(&at) || apic <= XAPIC_ID_MAX;
+}
+
+/* Why a CPU is left out, or NULL: it runs as number cpu_count - 1. */
+static const char *add_cpu(uint32_t apic)
+{
+	if (cpu_count == MAX_CPUS)
+		return "there is room for no more";
+	if (trampoline == 0)
+		return "no free page below 640 KiB to start it from";
+	if (!can_reach(apic))
+		return "only an x2APIC can reach it: turn that on in the firmware";
+	if (!start_one(apic, cpu_count))
+		return "it does not start";
+	cpu_count++;
+	return NULL;
 }
 
 /* ACPI tables lie in RAM kinds or reserved memory below 4 GiB, which the linear map may lack. */
@@ -130,18 +160,14 @@ static const void *map_acpi(hpa_t at, uint64_t len)
 
 void smp_start(const struct boot_info *info, void (*enter)(void))
 {
-	uint32_t ids[MAX_CPUS];
-	int n = acpi_cpus(info->rsdp, info->rsdp_len, map_acpi, ids, MAX_CPUS);
+	uint32_t ids[LISTED_MAX];
+	int n = acpi_cpus(info->rsdp, info->rsdp_len, map_acpi, ids, LISTED_MAX);
 
 	ap_enter = enter;
 	for (int i = 0; i < n; i++) {
-		unsigned id = cpu_count;
+		const char *why = ids[i] != per_cpu[0].apic_id ? add_cpu(ids[i]) : NULL;
 
-		if (ids[i] == per_cpu[0].apic_id)
-			continue;
-		if (start_one(ids[i], id))
-			cpu_count++;
-		else
-			log_warn("CPU with APIC id %u does not start: left out", ids[i]);
+		if (why != NULL)
+			log_warn("CPU with APIC id %u is left out: %s", ids[i], why);
 	}
 }
