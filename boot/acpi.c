@@ -17,6 +17,11 @@ struct acpi_header {
 _Static_assert(sizeof(struct acpi_header) == 36, "ACPI 6.5, 5.2.6");
 
 enum { MADT_LOCAL_APIC = 0, MADT_X2APIC = 9, MADT_ENABLED = 1 };
+enum { RSDP_V1_SIZE = 20, RSDP_V2_SIZE = 36 };
+
+/* Sent to these, a start-up message would reach every CPU. (SDM vol. 3, 11.6.2 and 11.12.9) */
+#define APIC_BROADCAST	 UINT32_C(0xff)
+#define X2APIC_BROADCAST UINT32_C(0xffffffff)
 
 static bool sum_is_zero(const void *p, uint32_t len)
 {
@@ -62,9 +67,11 @@ static const struct acpi_header *find_madt(const uint8_t *rsdp, unsigned len, ac
 	uint32_t rsdt;
 	uint64_t xsdt;
 
-	if (len < 20 || memcmp(rsdp, "RSD PTR ", 8) != 0 || !sum_is_zero(rsdp, 20))
+	if (len < RSDP_V1_SIZE || memcmp(rsdp, "RSD PTR ", 8) != 0 ||
+	    !sum_is_zero(rsdp, RSDP_V1_SIZE))
 		return NULL;
-	if (len >= 36 && rsdp[15] >= 2) {
+	/* The second version's fields have a checksum of their own. (ACPI 6.5, 5.2.5.3) */
+	if (len >= RSDP_V2_SIZE && rsdp[15] >= 2 && sum_is_zero(rsdp, RSDP_V2_SIZE)) {
 		memcpy(&xsdt, rsdp + 24, sizeof(xsdt));
 		root = table_at(hpa(xsdt), map);
 		if (root != NULL)
@@ -80,18 +87,27 @@ static const struct acpi_header *find_madt(const uint8_t *rsdp, unsigned len, ac
 /* The APIC id in an entry of an enabled CPU. */
 static bool entry_cpu(const uint8_t *e, uint8_t len, uint32_t *id)
 {
-	uint32_t flags;
+	uint32_t flags, nobody = X2APIC_BROADCAST;
 
 	if (e[0] == MADT_LOCAL_APIC && len >= 8) {
 		memcpy(&flags, e + 4, 4);
 		*id = e[3];
+		nobody = APIC_BROADCAST;
 	} else if (e[0] == MADT_X2APIC && len >= 16) {
 		memcpy(&flags, e + 8, 4);
 		memcpy(id, e + 4, 4);
 	} else {
 		return false;
 	}
-	return (flags & MADT_ENABLED) != 0;
+	return (flags & MADT_ENABLED) != 0 && *id != nobody;
+}
+
+static bool is_listed(const uint32_t *ids, unsigned count, uint32_t id)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
 }
 
 int acpi_cpus(const uint8_t *rsdp, unsigned rsdp_len, acpi_map map, uint32_t *ids, unsigned max)
@@ -104,11 +120,13 @@ int acpi_cpus(const uint8_t *rsdp, unsigned rsdp_len, acpi_map map, uint32_t *id
 	for (uint32_t o = sizeof(*madt) + 8; o + 2 <= madt->len && count < max;) {
 		const uint8_t *e = (const uint8_t *)madt + o;
 		uint8_t len = e[1];
+		uint32_t id;
 
 		if (len < 2 || len > madt->len - o)
 			break;
-		if (entry_cpu(e, len, &ids[count]))
-			count++;
+		/* A CPU may be there in both forms, and must not be started twice. */
+		if (entry_cpu(e, len, &id) && !is_listed(ids, count, id))
+			ids[count++] = id;
 		o += len;
 	}
 	return count != 0 ? (int)count : -ENOENT;
