@@ -9,8 +9,12 @@
 
 static bool take_console(const char *value, struct options *out)
 {
-	out->script = strcmp(value, "script") == 0;
-	return out->script || strcmp(value, "interactive") == 0;
+	bool script = strcmp(value, "script") == 0;
+
+	if (!script && strcmp(value, "interactive") != 0)
+		return false;
+	out->script = script;
+	return true;
 }
 
 static bool take_log(const char *value, struct options *out)
