@@ -57,7 +57,7 @@ boot_entry:
 	movl %eax, boot_tsc
 	movl %edx, boot_tsc + 4
 
-	/* Long mode there at all? */
+	/* Long mode there at all, and pages that are not executable? */
 	movl $0x80000000, %eax
 	cpuid
 	cmpl $0x80000001, %eax
@@ -66,6 +66,8 @@ boot_entry:
 	cpuid
 	testl $(1 << 29), %edx
 	jz no_long_mode
+	testl $(1 << 20), %edx
+	jz no_nx
 
 	/* Tables: the loader need not have cleared what is not in the file. */
 	movl $boot_tables, %edi
@@ -128,6 +130,9 @@ no_loader:
 	jmp complain
 no_long_mode:
 	movl $no_long_mode_text, %esi
+	jmp complain
+no_nx:
+	movl $no_nx_text, %esi
 complain:
 	movw $0x3f8, %dx
 1:	lodsb
@@ -181,6 +186,8 @@ no_loader_text:
 	.asciz "nestling: not started by a multiboot2 loader: use GRUB's multiboot2 command\r\n"
 no_long_mode_text:
 	.asciz "nestling: this CPU has no 64-bit mode: use a 64-bit machine or CPU model\r\n"
+no_nx_text:
+	.asciz "nestling: this CPU has no NX: turn on execute-disable in the firmware\r\n"
 
 	.section .boot.bss, "aw", @nobits
 	.balign 4096
