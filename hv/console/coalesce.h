@@ -16,4 +16,7 @@ struct extent {
  * takes any. */
 bool extent_add(struct extent *e, const struct pt_leaf *leaf);
 
+/* The same, wherever in the host it lies and whatever its size and attributes are. */
+bool extent_add_any(struct extent *e, const struct pt_leaf *leaf);
+
 #endif

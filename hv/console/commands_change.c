@@ -3,8 +3,10 @@
 #include "base/err.h"
 #include "base/parse.h"
 #include "hv/console/args.h"
+#include "hv/console/coalesce.h"
 #include "hv/console/console.h"
 #include "hv/console/json.h"
+#include "hv/console/sweep.h"
 #include "mm/frame_alloc.h"
 #include "mm/pt_ops.h"
 #include "vmio/vmio.h"
@@ -15,41 +17,37 @@
 
 typedef unsigned long long ull;
 
-static bool is_mapped(struct guest *g, uint64_t at)
+/* What keeps the byte at `at` from being shown; NULL: nothing. */
+static const char *why_unreadable(struct guest *g, uint64_t at)
 {
 	struct pt_leaf leaf;
 	bool mapped;
 
 	epoch_enter();
-	mapped = vm_translate(&g->space, gpa(at), &leaf) && (leaf.attr & PT_READ) != 0;
+	mapped = vm_translate(&g->space, gpa(at), &leaf);
 	epoch_exit();
-	return mapped;
+	if (!mapped)
+		return "is not mapped";
+	if ((leaf.attr & PT_TRACKED) == 0)
+		return "is not memory but a device";
+	return leaf.attr & PT_READ ? NULL : "may not be read";
 }
 
-/* One row of a dump. Looking must not bring memory in: what is not mapped is said to be so. */
-static int read_row(struct command_call *call, struct guest *g, uint64_t at, unsigned n)
+static void print_row(struct command_call *call, const struct guest *g, uint64_t at,
+		      const uint8_t *bytes, unsigned n)
 {
-	uint8_t bytes[ROW];
-	struct vm_reader r;
 	char hex[2 * ROW + 1];
-	int err = vm_reader_guest(&r, &g->space, gpa(at), n);
 	struct json j;
 
-	if (!is_mapped(g, at) || !is_mapped(g, at + n - 1))
-		return command_error(call, -EFAULT, "read: 0x%llx is not mapped", (ull)at);
-	if (err == 0)
-		err = vm_read_bytes(&r, bytes, n);
-	if (err != 0)
-		return command_error(call, err, "read: 0x%llx cannot be read (%s)", (ull)at,
-				     err_name(err));
 	for (unsigned i = 0; i < n; i++)
 		format(hex + 2 * i, 3, "%02x", bytes[i]);
 	if (call->json) {
 		json_begin(&j, call->out);
+		json_text(&j, "guest", g->config.name);
 		json_address(&j, "gpa", at);
 		json_text(&j, "bytes", hex);
 		json_end(&j);
-		return 0;
+		return;
 	}
 	print_to(call->out, "%012llx ", (ull)at);
 	for (unsigned i = 0; i < n; i++)
@@ -60,6 +58,26 @@ static int read_row(struct command_call *call, struct guest *g, uint64_t at, uns
 	for (unsigned i = 0; i < n; i++)
 		print_to(call->out, "%c", bytes[i] >= ' ' && bytes[i] < 0x7f ? bytes[i] : '.');
 	print_to(call->out, "\n");
+}
+
+/* One row of a dump, at most to the end of a page. Looking must not bring memory in: what is not
+ * mapped is said to be so. */
+static int read_row(struct command_call *call, struct guest *g, uint64_t at, unsigned n)
+{
+	const char *why = why_unreadable(g, at);
+	uint8_t bytes[ROW];
+	struct vm_reader r;
+	int err;
+
+	if (why != NULL)
+		return command_error(call, -EFAULT, "read: 0x%llx %s", (ull)at, why);
+	err = vm_reader_guest(&r, &g->space, gpa(at), n);
+	if (err == 0)
+		err = vm_read_bytes(&r, bytes, n);
+	if (err != 0)
+		return command_error(call, err, "read: 0x%llx cannot be read (%s)", (ull)at,
+				     err_name(err));
+	print_row(call, g, at, bytes, n);
 	return 0;
 }
 
@@ -77,8 +95,12 @@ static int run_read(struct command_call *call)
 		return command_error(call, -EINVAL, "read: '%s': expected a length from 1 to %u",
 				     call->argv[3], READ_MAX);
 	while (done < len) {
-		unsigned n = len - done < ROW ? (unsigned)(len - done) : ROW;
-		int err = read_row(call, g, at + done, n);
+		uint64_t to_end = PAGE_SIZE - (at + done) % PAGE_SIZE;
+		uint64_t n = len - done < ROW ? len - done : ROW;
+		int err;
+
+		n = n < to_end ? n : to_end;
+		err = read_row(call, g, at + done, (unsigned)n);
 
 		if (err != 0)
 			return err;
@@ -115,6 +137,22 @@ static int run_write(struct command_call *call)
 	return 0;
 }
 
+/* How much a command has changed. */
+static void pages_changed(struct command_call *call, const struct guest *g, uint64_t pages,
+			  const char *how)
+{
+	struct json j;
+
+	if (!call->json) {
+		print_to(call->out, "%llu %s\n", (ull)pages, how);
+		return;
+	}
+	json_begin(&j, call->out);
+	json_text(&j, "guest", g->config.name);
+	json_number(&j, "pages", pages);
+	json_end(&j);
+}
+
 /* GUEST and a range inside its memory. */
 static int take_guest_range(struct command_call *call, struct guest **g, uint64_t *start,
 			    uint64_t *end)
@@ -148,7 +186,7 @@ static int run_unmap(struct command_call *call)
 	}
 	if (err != 0)
 		return command_error(call, err, "unmap: %s", err_name(err));
-	print_to(call->out, "%llu pages unmapped\n", (ull)pages);
+	pages_changed(call, g, pages, "pages unmapped");
 	return 0;
 }
 
@@ -189,7 +227,7 @@ static int run_protect(struct command_call *call)
 				     call->argv[3], g->space.pt.ops->limits->name);
 	if (err != 0)
 		return command_error(call, err, "protect: %s", err_name(err));
-	print_to(call->out, "%llu pages changed\n", (ull)pages);
+	pages_changed(call, g, pages, "pages changed");
 	return 0;
 }
 
@@ -206,7 +244,7 @@ static int map_fresh(struct vm_cursor *c, pt_attr_t rights)
 
 static int run_map(struct command_call *call)
 {
-	uint64_t start, end;
+	uint64_t start, end, done;
 	struct vm_cursor c;
 	struct guest *g;
 	pt_attr_t rights = PT_RWX;
@@ -218,67 +256,92 @@ static int run_map(struct command_call *call)
 		return command_error(call, -EINVAL,
 				     "map: '%s': expected rights such as rwx, r-x, r or -",
 				     call->argv[3]);
+	done = start;
 	err = vm_cursor_open(&c, &g->space, gpa(start), gpa(end), VM_CHANGE);
 	if (err == 0) {
 		while (err == 0 && vm_cursor_at(&c).gpa != end)
 			err = map_fresh(&c, rights);
+		done = vm_cursor_at(&c).gpa;
 		vm_cursor_close(&c);
 	}
+	if (err == -EINVAL)
+		return command_error(call, err, "map: '%s': %s cannot express these rights",
+				     call->argv[3], g->space.pt.ops->limits->name);
 	if (err != 0)
-		return command_error(call, err, "map: %s", err_name(err));
-	print_to(call->out, "%llu fresh pages mapped\n", (ull)((end - start) / PAGE_SIZE));
+		return command_error(call, err, "map: %s after %llu pages", err_name(err),
+				     (ull)((done - start) / PAGE_SIZE));
+	pages_changed(call, g, (end - start) / PAGE_SIZE, "fresh pages mapped");
 	return 0;
 }
 
-/* Lists pages that carry a mark, and takes the mark off, so that the next call shows what is new.
- */
-static int marked(struct command_call *call, pt_attr_t mark, const char *name)
+struct marked {
+	struct command_call *call;
+	struct guest *g;
+	struct extent extent;
+	uint64_t pages;
+};
+
+static void marked_print(struct marked *m)
 {
-	struct guest *g = command_guest(call, call->argv[1]);
-	struct vm_cursor c;
-	struct pt_leaf leaf;
-	uint64_t pages = 0;
+	const struct extent *e = &m->extent;
+	struct json j;
+
+	if (e->len == 0)
+		return;
+	if (!m->call->json) {
+		print_to(m->call->out, "%012llx-%012llx  %llu KiB\n", (ull)e->va,
+			 (ull)(e->va + e->len), (ull)e->len >> 10);
+		return;
+	}
+	json_begin(&j, m->call->out);
+	json_text(&j, "guest", m->g->config.name);
+	json_address(&j, "gpa", e->va);
+	json_number(&j, "len", e->len);
+	json_end(&j);
+}
+
+static void marked_leaf(void *context, const struct pt_leaf *leaf)
+{
+	struct marked *m = context;
+
+	m->pages += leaf->size / PAGE_SIZE;
+	if (extent_add_any(&m->extent, leaf))
+		return;
+	marked_print(m);
+	m->extent.len = 0;
+	extent_add_any(&m->extent, leaf);
+}
+
+/* Lists what carries a mark, and takes the mark off, so that the next call shows what is new. */
+static int list_marked(struct command_call *call, pt_attr_t mark)
+{
+	struct marked m = { .call = call, .g = command_guest(call, call->argv[1]) };
+	const struct pt_limits *limits;
 	int err;
 
-	if (g == NULL)
+	if (m.g == NULL)
 		return -ENOENT;
-	if ((g->space.pt.ops->limits->can & mark) == 0)
-		return command_error(call, -ENODEV, "%s: this CPU's %s keeps no such mark", name,
-				     g->space.pt.ops->limits->name);
-	err = vm_cursor_open(&c, &g->space, gpa(0), gpa(g->config.mem), VM_CHANGE);
+	limits = m.g->space.pt.ops->limits;
+	if ((limits->can & mark) == 0)
+		return command_error(call, -ENODEV, "%s: this CPU's %s keeps no such mark",
+				     call->argv[0], limits->name);
+	err = sweep_marks(&m.g->space, 0, limits->va_last + 1, mark, marked_leaf, &m);
+	marked_print(&m);
 	if (err != 0)
-		return command_error(call, err, "%s: %s", name, err_name(err));
-	while (err == 0) {
-		err = vm_clear_marks_next(&c, g->config.mem - vm_cursor_at(&c).gpa, mark, &leaf);
-		if (err != 0 || (leaf.attr & mark) == 0)
-			continue;
-		pages += leaf.size / PAGE_SIZE;
-		if (call->json) {
-			struct json j;
-
-			json_begin(&j, call->out);
-			json_address(&j, "gpa", leaf.va);
-			json_number(&j, "len", leaf.size);
-			json_end(&j);
-		} else {
-			print_to(call->out, "%012llx %llu KiB\n", (ull)leaf.va,
-				 (ull)leaf.size >> 10);
-		}
-	}
-	vm_cursor_close(&c);
+		return command_error(call, err, "%s: %s", call->argv[0], err_name(err));
 	if (!call->json)
-		print_to(call->out, "%llu pages %s\n", (ull)pages, name);
-	return err == -ENOENT ? 0 : err;
+		print_to(call->out, "%llu pages %s\n", (ull)m.pages, call->argv[0]);
+	return 0;
 }
 
 static int run_dirty(struct command_call *call)
 {
-	return marked(call, PT_DIRTY, "dirty");
+	return list_marked(call, PT_DIRTY);
 }
 
 static int run_accessed(struct command_call *call)
 {
-	return marked(call, PT_ACCESSED, "accessed");
+	return list_marked(call, PT_ACCESSED);
 }
 
 const struct command change_commands[] = {

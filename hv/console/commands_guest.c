@@ -120,9 +120,18 @@ static int run_guest(struct command_call *call)
 		json_number(&j, "started", v->started != 0 ? v->started - hv_start_tsc : 0);
 		json_end(&j);
 	}
-	for (unsigned i = 0; i < GUEST_REPORTS && !call->json; i++)
-		if (g->report[i] != 0)
+	for (unsigned i = 0; i < GUEST_REPORTS; i++) {
+		if (g->report[i] == 0)
+			continue;
+		if (!call->json) {
 			print_to(call->out, "  report %u: %u\n", i, g->report[i]);
+			continue;
+		}
+		json_begin(&j, call->out);
+		json_number(&j, "report", i);
+		json_number(&j, "value", g->report[i]);
+		json_end(&j);
+	}
 	return 0;
 }
 
@@ -169,13 +178,13 @@ static int run_exits(struct command_call *call)
 	return 0;
 }
 
-/* Brings a running guest to rest for the time of a look at it; true: it has to go on afterwards. */
+/* Brings a guest to rest for the time of a look at it; true: it has to go on afterwards. One that
+ * has just ended may still be on its way out of its CPU. */
 static bool rest(struct guest *g)
 {
 	bool running = atomic_load(&g->state) == GUEST_RUNNING;
 
-	if (running)
-		hv_pause(g);
+	hv_pause(g);
 	return running;
 }
 

@@ -6,10 +6,8 @@
 #include "hv/console/coalesce.h"
 #include "hv/console/console.h"
 #include "hv/console/json.h"
+#include "hv/console/sweep.h"
 #include "mm/pt_ops.h"
-
-/* How much of a guest is locked at a time: its faults elsewhere go on meanwhile. */
-#define WINDOW SIZE_1G
 
 typedef unsigned long long ull;
 
@@ -67,35 +65,6 @@ static void extent_print(struct command_call *call, const struct guest *g, const
 		 e->attr & PT_TRACKED ? "" : " untracked");
 }
 
-/* Calls `each` for every mapping that overlaps [start, end), window by window. */
-static int for_each_mapping(struct guest *g, uint64_t start, uint64_t end,
-			    void (*each)(void *context, const struct pt_leaf *leaf), void *context)
-{
-	while (start < end) {
-		uint64_t stop = round_down(start, WINDOW) + WINDOW;
-		struct vm_cursor c;
-		int err;
-
-		stop = stop < end ? stop : end;
-		err = vm_cursor_open(&c, &g->space, gpa(start), gpa(stop), VM_READ);
-		if (err != 0)
-			return err;
-		while (vm_find_next(&c, stop - vm_cursor_at(&c).gpa)) {
-			struct pt_leaf leaf;
-			uint64_t next;
-
-			vm_query(&c, &leaf);
-			each(context, &leaf);
-			next = leaf.va + leaf.size;
-			vm_jump(&c, gpa(next < stop ? next : stop));
-			start = next > start ? next : start;
-		}
-		vm_cursor_close(&c);
-		start = start > stop ? start : stop;
-	}
-	return 0;
-}
-
 struct listing {
 	struct command_call *call;
 	struct guest *g;
@@ -147,7 +116,7 @@ static int run_ept(struct command_call *call)
 	err = take_range(call, l.g, 2, &start, &end);
 	if (err != 0)
 		return err;
-	err = for_each_mapping(l.g, start, end, list_leaf, &l);
+	err = sweep(&l.g->space, start, end, list_leaf, &l);
 	if (err != 0)
 		return command_error(call, err, "ept: %s", err_name(err));
 	extent_print(call, l.g, &l.extent);
@@ -232,8 +201,8 @@ static int run_walk(struct command_call *call)
 {
 	struct guest *g = command_guest(call, call->argv[1]);
 	struct pt_step steps[PT_MAX_LEVELS];
+	const struct pt_step *last;
 	struct pt_leaf leaf;
-	bool mapped;
 	unsigned n;
 	uint64_t at;
 
@@ -243,7 +212,6 @@ static int run_walk(struct command_call *call)
 		return -EINVAL;
 	epoch_enter();
 	n = vm_walk(&g->space, gpa(at), steps);
-	mapped = vm_translate(&g->space, gpa(at), &leaf);
 	epoch_exit();
 	if (n == 0)
 		return command_error(call, -ERANGE,
@@ -251,7 +219,11 @@ static int run_walk(struct command_call *call)
 				     (ull)at, (ull)g->space.pt.ops->limits->va_last + 1);
 	for (unsigned i = 0; i < n; i++)
 		step_print(call, g, &steps[i]);
-	walk_result(call, g, at, mapped ? &leaf : NULL);
+	/* The result is that of the walk that was shown, not of a second one. */
+	last = &steps[n - 1];
+	leaf = vm_decode(&g->space, last->raw, last->level);
+	leaf.va = round_down(at, leaf.size);
+	walk_result(call, g, at, last->is == PT_STEP_LEAF ? &leaf : NULL);
 	return 0;
 }
 
@@ -287,12 +259,15 @@ static void search_leaf(void *context, const struct pt_leaf *leaf)
 static int run_find(struct command_call *call)
 {
 	struct search s = { .call = call, .g = command_guest(call, call->argv[1]) };
+	int err;
 
 	if (s.g == NULL)
 		return -ENOENT;
 	if (take_address(call, 2, &s.hpa) != 0)
 		return -EINVAL;
-	for_each_mapping(s.g, 0, s.g->space.pt.ops->limits->va_last + 1, search_leaf, &s);
+	err = sweep(&s.g->space, 0, s.g->space.pt.ops->limits->va_last + 1, search_leaf, &s);
+	if (err != 0)
+		return command_error(call, err, "find: %s", err_name(err));
 	if (s.found == 0 && !call->json)
 		print_to(call->out, "%llx is not mapped in %s\n", (ull)s.hpa, s.g->config.name);
 	return 0;

@@ -110,7 +110,15 @@ static struct command_call *audit_call;
 
 static void audit_report(const char *text)
 {
-	print_to(audit_call->out, "violation: %s\n", text);
+	struct json j;
+
+	if (!audit_call->json) {
+		print_to(audit_call->out, "violation: %s\n", text);
+		return;
+	}
+	json_begin(&j, audit_call->out);
+	json_text(&j, "violation", text);
+	json_end(&j);
 }
 
 static void audit_row(struct command_call *call, const char *what, uint64_t nodes, uint64_t leaves,
@@ -160,8 +168,16 @@ static int run_log(struct command_call *call)
 {
 	static const char *const names[] = { "error", "warn", "info", "debug" };
 
-	if (call->argc == 1) {
+	struct json j;
+
+	if (call->argc == 1 && !call->json) {
 		print_to(call->out, "%s\n", names[log_get_level()]);
+		return 0;
+	}
+	if (call->argc == 1) {
+		json_begin(&j, call->out);
+		json_text(&j, "level", names[log_get_level()]);
+		json_end(&j);
 		return 0;
 	}
 	for (unsigned i = 0; i < 4; i++) {

@@ -10,15 +10,20 @@
 #include "hv/console/edit.h"
 #include "hv/hv.h"
 
-#define PROMPT	  "nestling> "
-#define WORDS_MAX 16
+#define PROMPT	     "nestling> "
+#define WORDS_MAX    16
+/* One line of a command's answer; regs --json is the longest. Longer ones would be broken. */
+#define COMMAND_LINE 2048
+/* Characters taken at a time: a terminal that never stops must not keep the guests waiting. */
+#define BURST	     64
 
 static struct {
 	struct spinlock lock; /* the port: whole lines, and the prompt (LOCK_LEAF) */
 	enum console_mode mode;
 	bool greeted;	/* the first prompt has been given */
 	bool prompting; /* the prompt is on the screen */
-	bool failed;	/* some command has */
+	bool failed;	/* some command of a script has */
+	bool cut;	/* the script's line is too long */
 	struct edit edit;
 } console = { .lock = SPINLOCK_INIT(LOCK_LEAF) };
 
@@ -42,10 +47,10 @@ static void line_out(const char *mark, const char *sep, const char *text)
 {
 	spin_lock(&console.lock);
 	if (console.prompting)
-		edit_hide(&console.edit, PROMPT, &uart_sink);
+		edit_hide(&uart_sink);
 	print_to(&uart_sink, "%s%s%s\n", mark, sep, text);
 	if (console.prompting)
-		edit_show(&console.edit, PROMPT, &uart_sink);
+		edit_show(&console.edit, &uart_sink);
 	spin_unlock(&console.lock);
 }
 
@@ -64,7 +69,7 @@ static void guest_line(const struct guest *g, const char *text)
 /* Output of a command: collected into lines, so that other CPUs' lines come between, not into. */
 struct command_sink {
 	struct print_sink sink;
-	char line[512];
+	char line[COMMAND_LINE];
 	size_t len;
 };
 
@@ -160,45 +165,68 @@ static int dispatch_line(struct command_call *call)
 	return c->run(call);
 }
 
+/* Splits the line into the call's words, without --json, and runs it. */
+static int run_words(struct command_call *call, char *line)
+{
+	int n = parse_words(line, call->argv, WORDS_MAX);
+
+	if (n < 0)
+		return command_error(call, n, "%s",
+				     n == -EINVAL ? "a quote is not closed"
+						  : "more words than any command takes");
+	for (int i = 0; i < n; i++) {
+		if (strcmp(call->argv[i], "--json") == 0)
+			call->json = true;
+		else
+			call->argv[call->argc++] = call->argv[i];
+	}
+	if (call->argc == 0)
+		return command_error(call, -EINVAL, "--json goes with a command");
+	return dispatch_line(call);
+}
+
+static bool is_blank(const char *line)
+{
+	while (*line == ' ' || *line == '\t')
+		line++;
+	return *line == '\0';
+}
+
 static void run_line(char *line)
 {
 	struct command_sink sink = { .sink = { command_put } };
 	char *words[WORDS_MAX];
 	struct command_call call = { .out = &sink.sink, .argv = words };
-	int n = parse_words(line, words, WORDS_MAX), err;
+	int err;
 
-	if (n == 0)
+	if (is_blank(line))
 		return;
-	for (int i = 0; i < n; i++) {
-		if (strcmp(words[i], "--json") == 0)
-			call.json = true;
-		else
-			words[call.argc++] = words[i];
-	}
-	if (n < 0)
-		err = command_error(&call, n, "more than %d words, or a quote that is not closed",
-				    WORDS_MAX);
+	if (console.cut)
+		err = command_error(&call, -E2BIG, "the line has more than %d characters",
+				    EDIT_LINE - 1);
 	else
-		err = call.argc == 0 ? command_error(&call, -EINVAL, "--json goes with a command")
-				     : dispatch_line(&call);
+		err = run_words(&call, line);
+	console.cut = false;
 	if (sink.len != 0)
 		command_flush(&sink);
-	console.failed |= err != 0;
-	if (console.mode == CONSOLE_SCRIPT)
+	if (console.mode == CONSOLE_SCRIPT) {
+		console.failed |= err != 0;
 		line_out(err == 0 ? "%ok" : "%error", "", "");
+	}
 }
 
-static const char *candidate(const char *line, const char *word, unsigned n)
+static const char *command_candidate(const char *word, unsigned n)
 {
 	const struct command *c;
-	bool first = line[0] == '\0' || strchr(line, ' ') == NULL;
 
-	if (first) {
-		for (unsigned i = 0; (c = command_at(i)) != NULL; i++)
-			if (strncmp(c->name, word, strlen(word)) == 0 && n-- == 0)
-				return c->name;
-		return NULL;
-	}
+	for (unsigned i = 0; (c = command_at(i)) != NULL; i++)
+		if (strncmp(c->name, word, strlen(word)) == 0 && n-- == 0)
+			return c->name;
+	return NULL;
+}
+
+static const char *guest_candidate(const char *word, unsigned n)
+{
 	for (unsigned i = 0; i < GUESTS_MAX; i++) {
 		const struct guest *g = guest_at(i);
 
@@ -208,70 +236,97 @@ static const char *candidate(const char *line, const char *word, unsigned n)
 	return NULL;
 }
 
-static void prompt(bool on)
+/* Commands where a command is expected; else guests. */
+static const char *candidate(const char *before, const char *word, unsigned n)
+{
+	while (*before == ' ')
+		before++;
+	if (*before == '\0' || strcmp(before, "help ") == 0)
+		return command_candidate(word, n);
+	return guest_candidate(word, n);
+}
+
+static void prompt(void)
 {
 	spin_lock(&console.lock);
-	console.prompting = on;
-	if (on)
-		edit_show(&console.edit, PROMPT, &uart_sink);
+	console.prompting = true;
+	edit_show(&console.edit, &uart_sink);
 	spin_unlock(&console.lock);
+}
+
+/* True: console.edit.line is complete. The prompt is not on the screen any more then. */
+static bool take_typed(char c)
+{
+	bool complete;
+
+	spin_lock(&console.lock);
+	complete = edit_put(&console.edit, c, &uart_sink);
+	console.prompting = !complete;
+	spin_unlock(&console.lock);
+	return complete;
+}
+
+static bool take_scripted(char c)
+{
+	struct edit *e = &console.edit;
+
+	if (c == '\n' || c == '\r')
+		return true;
+	if (e->len == EDIT_LINE - 1) {
+		console.cut = true;
+		return false;
+	}
+	e->line[e->len++] = c;
+	e->line[e->len] = '\0';
+	return false;
 }
 
 static bool take_char(char c)
 {
-	bool complete;
-
-	if (console.mode == CONSOLE_SCRIPT) {
-		struct edit *e = &console.edit;
-
-		complete = c == '\n' || c == '\r';
-		if (!complete && e->len < EDIT_LINE - 1)
-			e->line[e->len++] = c;
-		e->line[e->len] = '\0';
-		return complete;
-	}
-	spin_lock(&console.lock);
-	complete = edit_put(&console.edit, c, &uart_sink);
-	spin_unlock(&console.lock);
-	return complete;
+	return console.mode == CONSOLE_SCRIPT ? take_scripted(c) : take_typed(c);
 }
 
 static void greet(void)
 {
 	console.greeted = true;
 	if (console.mode == CONSOLE_INTERACTIVE)
-		prompt(true);
+		prompt();
 	else
 		line_out("%ready", "", "");
 }
 
-static bool console_poll(void)
+static void line_complete(void)
 {
 	char line[EDIT_LINE];
+
+	memcpy(line, console.edit.line, sizeof(line));
+	edit_start(&console.edit);
+	run_line(line);
+	if (console.mode == CONSOLE_INTERACTIVE)
+		prompt();
+}
+
+static bool console_poll(void)
+{
+	bool busy = false;
 	int c;
 
 	if (!console.greeted)
 		greet();
-	c = uart_get();
-	if (c < 0)
-		return false;
-	if (!take_char((char)c))
-		return true;
-	memcpy(line, console.edit.line, sizeof(line));
-	if (console.mode == CONSOLE_INTERACTIVE)
-		prompt(false);
-	edit_start(&console.edit);
-	run_line(line);
-	if (console.mode == CONSOLE_INTERACTIVE)
-		prompt(true);
-	return true;
+	for (unsigned i = 0; i < BURST && (c = uart_get()) >= 0; i++) {
+		busy = true;
+		if (take_char((char)c)) {
+			line_complete();
+			break;
+		}
+	}
+	return busy;
 }
 
 void console_start(enum console_mode mode)
 {
 	console.mode = mode;
-	console.edit.complete = candidate;
-	edit_start(&console.edit);
+	edit_init(&console.edit, PROMPT, candidate);
 	log_set_output(log_line);
 	guest_set_output(guest_line);
 	hv_set_poll(console_poll);

@@ -52,7 +52,7 @@ __attribute__((format(printf, 3, 4))) int command_error(struct command_call *cal
 /* The guest that an argument names; NULL after an error line. */
 struct guest *command_guest(struct command_call *call, const char *name);
 
-/* True when a command has failed since the start: what `quit` reports in script mode. */
+/* True when a command of a script has failed since the start: what `quit` reports. */
 bool console_failed(void);
 
 #endif

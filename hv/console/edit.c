@@ -13,85 +13,110 @@ static void put(struct print_sink *out, const char *text, size_t n)
 		out->put(out, text[i]);
 }
 
-static void back(struct print_sink *out, size_t n)
+static void put_text(struct print_sink *out, const char *text)
 {
-	while (n-- != 0)
-		out->put(out, '\b');
+	put(out, text, strlen(text));
+}
+
+void edit_init(struct edit *e, const char *prompt, edit_complete complete)
+{
+	memset(e, 0, sizeof(*e));
+	e->prompt = prompt;
+	e->complete = complete;
 }
 
 void edit_start(struct edit *e)
 {
-	e->len = e->at = 0;
+	e->len = e->at = e->first = 0;
 	e->line[0] = '\0';
 	e->recall = 0;
 	e->escape = 0;
 }
 
-/* Prints the line from the cursor on, blanks over `gone` old characters, returns to the cursor. */
-static void redraw_tail(const struct edit *e, size_t gone, struct print_sink *out)
+/* How much of the line the window shows. */
+static size_t shown(const struct edit *e)
 {
-	put(out, e->line + e->at, e->len - e->at);
-	for (size_t i = 0; i < gone; i++)
-		out->put(out, ' ');
-	back(out, e->len - e->at + gone);
+	size_t rest = e->len - e->first;
+
+	return rest < EDIT_WIDTH ? rest : EDIT_WIDTH;
 }
 
-static void insert(struct edit *e, char c, struct print_sink *out)
+void edit_hide(struct print_sink *out)
 {
-	if (e->len + 1 >= EDIT_LINE) {
-		out->put(out, '\a');
-		return;
-	}
+	put_text(out, "\r\033[K");
+}
+
+void edit_show(const struct edit *e, struct print_sink *out)
+{
+	size_t n = shown(e);
+
+	put_text(out, e->prompt);
+	put(out, e->line + e->first, n);
+	for (size_t back = e->first + n - e->at; back != 0; back--)
+		out->put(out, '\b');
+}
+
+/* Moves the window so that the cursor is in it, and draws it. */
+static void redraw(struct edit *e, struct print_sink *out)
+{
+	if (e->len <= EDIT_WIDTH)
+		e->first = 0;
+	else if (e->at < e->first)
+		e->first = e->at;
+	else if (e->at > e->first + EDIT_WIDTH)
+		e->first = e->at - EDIT_WIDTH;
+	edit_hide(out);
+	edit_show(e, out);
+}
+
+/* False: the line is full. */
+static bool insert(struct edit *e, char c)
+{
+	if (e->len + 1 >= EDIT_LINE)
+		return false;
 	memmove(e->line + e->at + 1, e->line + e->at, e->len - e->at + 1);
-	e->line[e->at] = c;
+	e->line[e->at++] = c;
 	e->len++;
-	out->put(out, c);
-	e->at++;
-	redraw_tail(e, 0, out);
+	return true;
 }
 
-/* Removes n characters in front of the cursor. */
-static void erase(struct edit *e, size_t n, struct print_sink *out)
+/* Removes what is between `from` and the cursor, from <= at. */
+static void erase(struct edit *e, size_t from)
 {
-	if (n > e->at)
-		n = e->at;
-	memmove(e->line + e->at - n, e->line + e->at, e->len - e->at + 1);
-	e->at -= n;
-	e->len -= n;
-	back(out, n);
-	redraw_tail(e, n, out);
+	memmove(e->line + from, e->line + e->at, e->len - e->at + 1);
+	e->len -= e->at - from;
+	e->at = from;
 }
 
-static void move_to(struct edit *e, size_t at, struct print_sink *out)
+/* Removes the character under the cursor. */
+static void erase_here(struct edit *e)
 {
-	if (at > e->len)
+	if (e->at == e->len)
 		return;
-	if (at < e->at)
-		back(out, e->at - at);
-	else
-		put(out, e->line + e->at, at - e->at);
-	e->at = at;
+	e->at++;
+	erase(e, e->at - 1);
 }
 
-static void replace(struct edit *e, const char *text, struct print_sink *out)
+static void replace(struct edit *e, const char *text)
 {
-	move_to(e, e->len, out);
-	erase(e, e->len, out);
-	for (; *text != '\0'; text++)
-		insert(e, *text, out);
+	e->len = e->at = strlen(text);
+	memcpy(e->line, text, e->len + 1);
 }
 
-static void recall(struct edit *e, int step, struct print_sink *out)
+static void recall(struct edit *e, int step)
 {
 	unsigned kept = e->history_count < EDIT_HISTORY ? e->history_count : EDIT_HISTORY;
 
 	if ((step > 0 && e->recall == kept) || (step < 0 && e->recall == 0))
 		return;
+	if (e->recall == 0)
+		memcpy(e->typed, e->line, e->len + 1);
 	e->recall = (unsigned)((int)e->recall + step);
-	replace(e, e->recall == 0 ? "" : e->history[(e->history_count - e->recall) % EDIT_HISTORY],
-		out);
+	replace(e, e->recall == 0 ? e->typed
+				  : e->history[(e->history_count - e->recall) % EDIT_HISTORY]);
 }
 
+/* Where the word before the cursor begins; blanks behind it belong to it. */
 static size_t word_start(const struct edit *e)
 {
 	size_t at = e->at;
@@ -103,76 +128,87 @@ static size_t word_start(const struct edit *e)
 	return at;
 }
 
-/* Adds what all candidates have in common; a blank behind the only one. */
+static void list_candidates(const struct edit *e, const char *before, const char *word,
+			    struct print_sink *out)
+{
+	const char *name;
+
+	put_text(out, "\r\n");
+	for (unsigned n = 0; (name = e->complete(before, word, n)) != NULL; n++) {
+		put_text(out, name);
+		put_text(out, "  ");
+	}
+	put_text(out, "\r\n");
+}
+
+/* Adds what all candidates have in common, and a blank behind the only one. When that adds nothing,
+ * shows the candidates. */
 static void complete(struct edit *e, struct print_sink *out)
 {
-	char word[EDIT_LINE];
+	char before[EDIT_LINE], word[EDIT_LINE];
 	const char *first, *other;
-	size_t start = e->at, len, common;
+	size_t start = e->at, common;
+	bool only, added = false;
 
 	while (start != 0 && e->line[start - 1] != ' ')
 		start--;
-	len = e->at - start;
-	memcpy(word, e->line + start, len);
-	word[len] = '\0';
-	first = e->complete != NULL ? e->complete(e->line, word, 0) : NULL;
+	memcpy(before, e->line, start);
+	before[start] = '\0';
+	memcpy(word, e->line + start, e->at - start);
+	word[e->at - start] = '\0';
+	first = e->complete != NULL ? e->complete(before, word, 0) : NULL;
 	if (first == NULL)
 		return;
 	common = strlen(first);
-	for (unsigned n = 1; (other = e->complete(e->line, word, n)) != NULL; n++)
+	for (unsigned n = 1; (other = e->complete(before, word, n)) != NULL; n++)
 		while (strncmp(first, other, common) != 0)
 			common--;
-	for (size_t i = len; i < common; i++)
-		insert(e, first[i], out);
-	if (e->complete(e->line, word, 1) == NULL)
-		insert(e, ' ', out);
+	only = e->complete(before, word, 1) == NULL;
+	for (size_t i = strlen(word); i < common; i++)
+		added |= insert(e, first[i]);
+	if (only)
+		insert(e, ' ');
+	else if (!added)
+		list_candidates(e, before, word, out);
 }
 
-static void on_escape(struct edit *e, char c, struct print_sink *out)
+/* The end of a sequence: ESC [ number character, or ESC O character. */
+static void on_key(struct edit *e, char c)
 {
-	char state = e->escape;
+	unsigned number = c == '~' ? e->param : 0;
 
-	e->escape = 0;
-	if (state == ESCAPE) {
-		if (c == '[' || c == 'O')
-			e->escape = '[';
-		return;
-	}
-	if (state != '[') { /* a digit, ended by '~' */
-		if (c != '~')
-			return;
-		if (state == '3' && e->at < e->len) {
-			move_to(e, e->at + 1, out);
-			erase(e, 1, out);
-		} else if (state == '1' || state == '7') {
-			move_to(e, 0, out);
-		} else if (state == '4' || state == '8') {
-			move_to(e, e->len, out);
-		}
-		return;
-	}
-	if (c >= '0' && c <= '9')
-		e->escape = c;
-	else if (c == 'A')
-		recall(e, 1, out);
+	if (c == 'A')
+		recall(e, 1);
 	else if (c == 'B')
-		recall(e, -1, out);
+		recall(e, -1);
 	else if (c == 'C')
-		move_to(e, e->at + 1, out);
-	else if (c == 'D' && e->at != 0)
-		move_to(e, e->at - 1, out);
-	else if (c == 'H')
-		move_to(e, 0, out);
-	else if (c == 'F')
-		move_to(e, e->len, out);
+		e->at += e->at < e->len;
+	else if (c == 'D')
+		e->at -= e->at > 0;
+	else if (c == 'H' || number == 1 || number == 7)
+		e->at = 0;
+	else if (c == 'F' || number == 4 || number == 8)
+		e->at = e->len;
+	else if (number == 3)
+		erase_here(e);
 }
 
-static bool finish(struct edit *e, struct print_sink *out)
+/* A character within an escape sequence. Those that mean nothing here are taken in whole. */
+static void on_escape(struct edit *e, char c)
 {
-	put(out, "\r\n", 2);
-	if (e->len != 0)
-		memcpy(e->history[e->history_count++ % EDIT_HISTORY], e->line, e->len + 1);
-	return true;
+	if (e->escape == ESCAPE) {
+		e->escape = c == '[' || c == 'O' ? c : 0;
+		e->param = 0;
+		e->param_done = false;
+	} else if (c >= '0' && c <= '9') {
+		if (!e->param_done && e->param < 100)
+			e->param = e->param * 10 + (unsigned)(c - '0');
+	} else if (c >= ' ' && c < '@') {
+		e->param_done = true;
+	} else {
+		e->escape = 0;
+		on_key(e, c);
+	}
 }
 
 static void on_control(struct edit *e, char c, struct print_sink *out)
@@ -180,37 +216,32 @@ static void on_control(struct edit *e, char c, struct print_sink *out)
 	switch (c) {
 	case '\b':
 	case DELETE:
-		erase(e, 1, out);
+		erase(e, e->at - (e->at > 0));
 		break;
 	case '\t':
 		complete(e, out);
 		break;
 	case CTRL('a'):
-		move_to(e, 0, out);
+		e->at = 0;
 		break;
 	case CTRL('e'):
-		move_to(e, e->len, out);
+		e->at = e->len;
 		break;
 	case CTRL('k'):
-		redraw_tail(e, 0, out);
-		while (e->len > e->at) {
-			size_t at = e->at;
-
-			move_to(e, e->len, out);
-			erase(e, e->len - at, out);
-		}
+		e->len = e->at;
+		e->line[e->len] = '\0';
 		break;
 	case CTRL('u'):
-		erase(e, e->at, out);
+		erase(e, 0);
 		break;
 	case CTRL('w'):
-		erase(e, e->at - word_start(e), out);
+		erase(e, word_start(e));
 		break;
 	case CTRL('p'):
-		recall(e, 1, out);
+		recall(e, 1);
 		break;
 	case CTRL('n'):
-		recall(e, -1, out);
+		recall(e, -1);
 		break;
 	case ESCAPE:
 		e->escape = ESCAPE;
@@ -220,39 +251,45 @@ static void on_control(struct edit *e, char c, struct print_sink *out)
 	}
 }
 
+static bool finish(struct edit *e, struct print_sink *out)
+{
+	const char *last = e->history[(e->history_count - 1) % EDIT_HISTORY];
+
+	put_text(out, "\r\n");
+	if (e->len != 0 && (e->history_count == 0 || strcmp(last, e->line) != 0))
+		memcpy(e->history[e->history_count++ % EDIT_HISTORY], e->line, e->len + 1);
+	return true;
+}
+
+/* A character that stands for itself. The common case, at the end of the line, costs one. */
+static void on_text(struct edit *e, char c, struct print_sink *out)
+{
+	if (!insert(e, c))
+		out->put(out, '\a');
+	else if (e->at == e->len && e->len - e->first <= EDIT_WIDTH)
+		out->put(out, c);
+	else
+		redraw(e, out);
+}
+
 bool edit_put(struct edit *e, char c, struct print_sink *out)
 {
-	if (e->escape != 0) {
-		on_escape(e, c, out);
+	if (e->escape == 0 && c >= ' ' && c != DELETE) {
+		on_text(e, c, out);
 		return false;
 	}
 	if (c == '\r' || c == '\n')
 		return finish(e, out);
 	if (c == CTRL('c')) {
-		put(out, "^C", 2);
+		put_text(out, "^C");
 		edit_start(e);
 		return finish(e, out);
 	}
-	if (c >= ' ' && c != DELETE)
-		insert(e, c, out);
+	if (e->escape != 0)
+		on_escape(e, c);
 	else
 		on_control(e, c, out);
+	if (e->escape == 0)
+		redraw(e, out);
 	return false;
-}
-
-void edit_hide(const struct edit *e, const char *prompt, struct print_sink *out)
-{
-	size_t width = strlen(prompt) + e->len;
-
-	out->put(out, '\r');
-	for (size_t i = 0; i < width; i++)
-		out->put(out, ' ');
-	out->put(out, '\r');
-}
-
-void edit_show(const struct edit *e, const char *prompt, struct print_sink *out)
-{
-	put(out, prompt, strlen(prompt));
-	put(out, e->line, e->len);
-	back(out, e->len - e->at);
 }
