@@ -53,22 +53,20 @@ struct stage2_fault {
 struct stage2_fault ept_decode_fault(uint64_t qualification, gpa_t at, gva_t linear,
 				     bool misconfig);
 
-/* EXITINFO1 and EXITINFO2 of VMEXIT_NPF (APM vol. 2, 15.25.6). */
-static inline struct stage2_fault npt_decode_fault(uint64_t info1, uint64_t info2)
+/* From EXITINFO1 and EXITINFO2 of VMEXIT_NPF (APM vol. 2, 15.25.6). In place: this path is timed.
+ */
+static inline void npt_fill_fault(struct stage2_fault *f, uint64_t info1, uint64_t info2)
 {
-	bool write = (info1 >> 1 & 1) != 0, exec = (info1 >> 4 & 1) != 0;
-
-	return (struct stage2_fault){
-		.gpa = gpa(info2),
-		.read = !write && !exec,
-		.write = write,
-		.exec = exec,
-		.present = (info1 & 1) != 0,
-		/* Bit 3: a reserved bit was set in an entry that we wrote. */
-		.misconfig = (info1 >> 3 & 1) != 0,
-		/* Bit 33: while the guest's own tables were walked; bit 32: the final address. */
-		.walking = (info1 >> 33 & 1) != 0,
-	};
+	f->gpa = gpa(info2);
+	f->gva_valid = false;
+	f->present = info1 & 1;
+	f->write = info1 >> 1 & 1;
+	/* Bit 3: a reserved bit was set in an entry that we wrote. */
+	f->misconfig = info1 >> 3 & 1;
+	f->exec = info1 >> 4 & 1;
+	f->read = (info1 & (1 << 1 | 1 << 4)) == 0;
+	/* Bit 33: while the guest's own tables were walked; bit 32: the final address. */
+	f->walking = info1 >> 33 & 1;
 }
 
 /* The right that the access wanted: PT_WRITE before PT_EXEC before PT_READ. */

@@ -126,11 +126,31 @@ static int engine_map(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t a
 	return 0;
 }
 
+/* The common case of engine_map_new: a 4 KiB page, the cursor in its leaf table. */
+static inline int cursor_put_small(struct pt_cursor *c, hpa_t at, pt_attr_t attr)
+{
+	struct frame *node = c->path[1];
+	pt_entry_t *e = &pt_entries(node)[pt_index(c->va, 1)];
+
+	if (pt_entry_load(e) != 0)
+		return -EEXIST;
+	pt_entry_store(e, fmt_leaf_bits(attr, 1) | fmt_address_bits(at, 1));
+	node->present++;
+	if (c->guard == 1)
+		c->va += PAGE_SIZE;
+	else
+		cursor_move(c, c->va + PAGE_SIZE);
+	return 0;
+}
+
 static int engine_map_new(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr)
 {
-	int err = cursor_accept(c, at, level, attr);
+	int err;
 
 	REQUIRES(c->change);
+	if (level == 1 && c->level == 1 && c->va != c->end && fmt_attr_ok(attr))
+		return cursor_put_small(c, at, attr);
+	err = cursor_accept(c, at, level, attr);
 	if (err != 0)
 		return err;
 	if (pt_entry_load(cursor_entry(c)) != 0)

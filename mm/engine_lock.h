@@ -121,27 +121,34 @@ static __attribute__((noinline)) int cover_grow(struct pt_cursor *c, struct fram
 }
 
 /* One attempt to find and lock the covering node. -EAGAIN: it was taken away, start again. */
-static inline int cover_lock(struct pt_cursor *c)
+static inline int cover_lock(struct pt_cursor *c, const struct pt *pt, uint64_t start, uint64_t end)
 {
-	unsigned want = cover_level(c->start, c->end), level = FMT_LEVELS;
-	const pt_entry_t *table = pt_entries(c->pt->root);
+	unsigned want = cover_level(start, end), level = FMT_LEVELS;
+	unsigned shift = PAGE_SHIFT + 9 * (FMT_LEVELS - 1);
+	const pt_entry_t *table = pt_entries(pt->root);
 	struct frame *node;
 	bool held = false;
-	uint64_t raw = 0;
+	uint64_t raw = 1;
 
-	for (; level > want; level--) {
-		raw = pt_entry_load(&table[pt_index(c->start, level)]);
-		if (!entry_is_table(raw, level))
+	/* Down as long as there is a table. Above the leaf tables, so that only a leaf's mark
+	 * counts. */
+	for (; level > want; level--, shift -= 9) {
+		raw = pt_entry_load(&table[start >> shift & (PT_ENTRIES - 1)]);
+		if (raw == 0 || fmt_is_leaf(raw, level))
 			break;
 		table = hpa_ptr(fmt_hpa(raw, level));
 	}
 	node = frame_slot(hva_to_hpa(hva_of((const void *)table)).hpa >> PAGE_SHIFT);
 	/* A large page, or for a reader nothing: the node with that entry covers the range. */
-	if (level > want && raw == 0 && c->change) {
-		int err = cover_grow(c, &node, &level, want, &held);
+	if (raw == 0 && c->change) {
+		unsigned at = level;
+		struct frame *grown = node;
+		int err = cover_grow(c, &grown, &at, want, &held);
 
 		if (err != 0)
 			return err;
+		node = grown;
+		level = at;
 	}
 	if (!held)
 		node_lock(node, c->change);
@@ -239,8 +246,8 @@ static int engine_open(struct pt_cursor *c, struct pt *pt, uint64_t start, uint6
 	lock_note_enter(LOCK_NODE);
 	epoch_enter();
 	do
-		err = cover_lock(c);
-	while (err == -EAGAIN);
+		err = cover_lock(c, pt, start, end);
+	while (__builtin_expect(err == -EAGAIN, 0));
 	if (err != 0) {
 		epoch_exit();
 		lock_note_exit(LOCK_NODE);

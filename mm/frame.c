@@ -49,23 +49,36 @@ struct frame *frame_at(hpa_t a)
 	return NULL;
 }
 
-static inline bool block_reaches(const struct frame *head, unsigned order)
+static inline bool in_use(uint32_t refs)
 {
-	return head->order == order && atomic_load_explicit(&head->refs, memory_order_relaxed) != 0;
+	return refs != FRAME_UNUSED && refs < FRAME_FREE_HEAD;
+}
+
+/* The frame `order` blocks are aligned to, if it is the head of a block of that order in use. */
+static inline struct frame *block_around(const struct frame *f, unsigned order)
+{
+	uint64_t pfn = round_down(frame_pfn(f), UINT64_C(1) << order);
+	struct frame *head = frame_slot(pfn);
+
+	/* The block would lie in RAM as a whole; without RAM there may be no slot to look at. */
+	if (frame_at(hpa(pfn << PAGE_SHIFT)) == NULL)
+		return NULL;
+	return in_use(atomic_load_explicit(&head->refs, memory_order_acquire)) &&
+			       head->order == order
+		       ? head
+		       : NULL;
 }
 
 struct frame *frame_head(struct frame *f)
 {
-	uint64_t pfn = frame_pfn(f);
 	struct frame *head;
 
 	if (atomic_load_explicit(&f->refs, memory_order_relaxed) != FRAME_UNUSED)
 		return f;
-	head = frame_slot(round_down(pfn, 1u << FRAME_ORDER_2M));
-	if (block_reaches(head, FRAME_ORDER_2M))
-		return head;
-	head = frame_slot(round_down(pfn, 1u << FRAME_ORDER_1G));
-	return block_reaches(head, FRAME_ORDER_1G) ? head : f;
+	head = block_around(f, FRAME_ORDER_2M);
+	if (head == NULL)
+		head = block_around(f, FRAME_ORDER_1G);
+	return head != NULL ? head : f;
 }
 
 void frame_get_n(struct frame *f, uint32_t n)
@@ -122,7 +135,7 @@ uint32_t frame_refs(const struct frame *f)
 {
 	uint32_t refs = atomic_load_explicit(&f->refs, memory_order_relaxed);
 
-	return refs > FRAME_BUSY ? refs - 1 : 0;
+	return in_use(refs) ? refs - 1 : 0;
 }
 
 const char *frame_kind_name(enum frame_kind kind)

@@ -6,7 +6,7 @@
  *   UNUSED ──────────▶ SHARED(1) ⇄ SHARED(n)                   0          UNUSED
  *      ▲                   │ frame_put of the last             1          BUSY
  *      └──── BUSY ◀────────┘                                   n + 1      SHARED(n)
- *       destructor done
+ *       destructor done                                        HEAD + o   first of a free block
  *
  * Zero means UNUSED so that a zeroed array is a valid one, and the last put lands on BUSY by
  * itself, so that nobody can take the frame before its destructor has finished. (ostd.md 1.2,
@@ -44,9 +44,12 @@ enum frame_kind {
 	FRAME_KINDS,
 };
 
-#define FRAME_UNUSED   0u
-#define FRAME_BUSY     1u
-#define FRAME_REFS_MAX 0x3fffffffu
+#define FRAME_UNUSED	0u
+#define FRAME_BUSY	1u
+#define FRAME_REFS_MAX	0x3fffffffu
+/* Plus the order: the first frame of a block in the allocator's lists. Kept in the count word, the
+ * only one that may be looked at while the frame is somebody else's. */
+#define FRAME_FREE_HEAD 0x80000000u
 
 #define FRAME_NONE UINT32_MAX /* no frame number: links are 32-bit, 16 TiB of RAM */
 
@@ -54,8 +57,7 @@ struct frame {
 	_Atomic uint32_t refs;
 	uint8_t kind;	  /* enum frame_kind */
 	uint8_t order;	  /* of the block that this frame is the head of */
-	uint16_t present; /* FRAME_*_TABLE: entries that are not absent; guarded by `lock`.
-			   * FRAME_FREE: 1 for the head of a block in a free list */
+	uint16_t present; /* FRAME_*_TABLE: entries that are not absent; guarded by `lock` */
 	union {
 		/*
 		 * FRAME_*_TABLE. Its two spare bytes are the node's level and "stray": taken out of
@@ -67,9 +69,8 @@ struct frame {
 	};
 	union {
 		struct epoch_item defer; /* last reference gone, waiting for the grace period */
-		struct {		 /* FRAME_FREE: guarded by the allocator's lock; lists */
+		struct {		 /* FRAME_FREE_HEAD: guarded by the allocator's lock */
 			uint32_t next, prev;
-			uint64_t list;
 		} link;
 	};
 };
@@ -165,7 +166,7 @@ void frame_put_deferred(struct frame *f);
 bool frame_drop(struct frame *f);
 void frame_finish(struct frame *f);
 
-/* Snapshot of the number of references; 0 for UNUSED and BUSY. */
+/* Snapshot of the number of references; 0 when it is free or BUSY. */
 uint32_t frame_refs(const struct frame *f);
 
 const char *frame_kind_name(enum frame_kind kind);

@@ -8,8 +8,8 @@
  *                                └── buddy: free[0] free[1] ... free[18], linked by frame number
  *
  * A block of order o at frame number p has its buddy at p ^ (1 << o). Free and of the same order,
- * the two become one block of order o + 1; what makes a slot the head of a free block is kind
- * FRAME_FREE with `present` set, so slots that are not RAM never look like one.
+ * the two become one block of order o + 1; what makes a slot the head of a free block is its count
+ * word, FRAME_FREE_HEAD + o, so slots that are not RAM never look like one.
  */
 #include "mm/frame_alloc.h"
 
@@ -43,16 +43,14 @@ static _Atomic int64_t fail_after = -1;
 
 static inline bool free_head(const struct frame *f, unsigned order)
 {
-	return f->kind == FRAME_FREE && f->present == 1 && f->order == order;
+	return atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_FREE_HEAD + order;
 }
 
 static void list_push(struct frame *f, unsigned order)
 {
 	uint32_t pfn = (uint32_t)frame_pfn(f), next = buddy.first[order];
 
-	f->kind = FRAME_FREE;
-	f->order = (uint8_t)order;
-	f->present = 1;
+	atomic_store_explicit(&f->refs, FRAME_FREE_HEAD + order, memory_order_relaxed);
 	f->link.next = next;
 	f->link.prev = FRAME_NONE;
 	if (next != FRAME_NONE)
@@ -68,7 +66,18 @@ static void list_remove(struct frame *f, unsigned order)
 		buddy.first[order] = f->link.next;
 	if (f->link.next != FRAME_NONE)
 		frame_slot(f->link.next)->link.prev = f->link.prev;
-	f->present = 0;
+	atomic_store_explicit(&f->refs, FRAME_UNUSED, memory_order_relaxed);
+}
+
+/*
+ * Is the block at frame number `pfn` free, as a whole? Metadata exists in pieces larger than 2 MiB
+ * of RAM; above that size a buddy may lie in a hole of RAM and have no slot.
+ */
+static inline bool buddy_is_free(uint64_t pfn, unsigned order)
+{
+	if (order >= FRAME_ORDER_2M && frame_at(hpa(pfn << PAGE_SHIFT)) == NULL)
+		return false;
+	return pfn + (UINT64_C(1) << order) <= frame_limit && free_head(frame_slot(pfn), order);
 }
 
 /* Puts a block into the lists, joined with its free buddies. Under the lock. */
@@ -80,8 +89,7 @@ static void buddy_free(struct frame *f, unsigned order)
 	for (; order < FRAME_ORDER_1G; order++) {
 		uint64_t other = pfn ^ (UINT64_C(1) << order);
 
-		if (other + (UINT64_C(1) << order) > frame_limit ||
-		    !free_head(frame_slot(other), order))
+		if (!buddy_is_free(other, order))
 			break;
 		list_remove(frame_slot(other), order);
 		pfn &= ~(UINT64_C(1) << order);
@@ -105,12 +113,11 @@ static struct frame *buddy_alloc(unsigned order)
 		from--;
 		list_push(f + (UINT64_C(1) << from), from);
 	}
-	f->order = (uint8_t)order;
 	buddy.free -= PAGE_SIZE << order;
 	return f;
 }
 
-static void stack_refill(struct frame_stack *s)
+static __attribute__((noinline)) void stack_refill(struct frame_stack *s)
 {
 	spin_lock(&buddy.lock);
 	while (s->count < STACK_BATCH) {
@@ -137,7 +144,8 @@ static inline struct frame *stack_pop(struct frame_stack *s)
 }
 
 /* One frame; *zero says whether it is known to read as zero. */
-static struct frame *single_alloc(struct cpu_frames *c, bool want_zero, bool *zero)
+static inline __attribute__((always_inline)) struct frame *single_alloc(struct cpu_frames *c,
+									bool want_zero, bool *zero)
 {
 	struct frame *f = want_zero ? stack_pop(&c->zeroed) : NULL;
 
@@ -340,8 +348,7 @@ static uint64_t audit_list(unsigned order, uint64_t *bytes, void (*report)(const
 		const struct frame *f = frame_slot(pfn);
 
 		if (frame_at(frame_hpa(f)) == NULL || !free_head(f, order) ||
-		    (pfn & ((UINT64_C(1) << order) - 1)) != 0 || f->link.prev != prev ||
-		    atomic_load(&f->refs) != FRAME_UNUSED) {
+		    (pfn & ((UINT64_C(1) << order) - 1)) != 0 || f->link.prev != prev) {
 			complain(report, &violations,
 				 "free list of order %u is broken at frame 0x%x", order, pfn);
 			break;

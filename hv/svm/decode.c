@@ -122,7 +122,7 @@ void svm_decode_exit(struct vcpu *v, struct vm_exit *exit)
 		exit->reason = EXIT_STAGE2;
 		exit->info1 = b->exit_info1;
 		exit->info2 = b->exit_info2;
-		exit->fault = npt_decode_fault(b->exit_info1, b->exit_info2);
+		npt_fill_fault(&exit->fault, b->exit_info1, b->exit_info2);
 		break;
 	default:
 		decode_rest(b, code, exit);
