@@ -124,7 +124,8 @@ static inline hpa_t hva_to_hpa(hva_t a)
 
 /*
  * Tells that [start, start + bytes) is RAM and has slots, all zero. At boot, in ascending order, at
- * most FRAME_REGIONS times; pages of RAM that nobody registered do not exist for frame_at.
+ * most FRAME_REGIONS times; pages of RAM that nobody registered do not exist for frame_at. A 2 MiB
+ * piece of memory, aligned, that holds any RAM has slots for all of it.
  */
 #define FRAME_REGIONS 256
 void frame_init_region(hpa_t start, uint64_t bytes);

@@ -24,7 +24,7 @@
 #define STACK_BATCH 32
 
 struct frame_stack {
-	unsigned count;
+	_Atomic unsigned count; /* written by its own CPU, read by all for the accounts */
 	struct frame *frame[STACK_MAX];
 };
 
@@ -103,6 +103,7 @@ static struct frame *buddy_alloc(unsigned order)
 	unsigned from = order;
 	struct frame *f;
 
+	REQUIRES(buddy.total != 0);
 	while (from < FRAME_ORDERS && buddy.first[from] == FRAME_NONE)
 		from++;
 	if (from == FRAME_ORDERS)
@@ -117,15 +118,38 @@ static struct frame *buddy_alloc(unsigned order)
 	return f;
 }
 
+static inline unsigned stack_count(const struct frame_stack *s)
+{
+	return atomic_load_explicit(&s->count, memory_order_relaxed);
+}
+
+static inline void stack_push(struct frame_stack *s, struct frame *f)
+{
+	unsigned count = stack_count(s);
+
+	s->frame[count] = f;
+	atomic_store_explicit(&s->count, count + 1, memory_order_relaxed);
+}
+
+static inline struct frame *stack_pop(struct frame_stack *s)
+{
+	unsigned count = stack_count(s);
+
+	if (count == 0)
+		return NULL;
+	atomic_store_explicit(&s->count, count - 1, memory_order_relaxed);
+	return s->frame[count - 1];
+}
+
 static __attribute__((noinline)) void stack_refill(struct frame_stack *s)
 {
 	spin_lock(&buddy.lock);
-	while (s->count < STACK_BATCH) {
+	while (stack_count(s) < STACK_BATCH) {
 		struct frame *f = buddy_alloc(0);
 
 		if (f == NULL)
 			break;
-		s->frame[s->count++] = f;
+		stack_push(s, f);
 	}
 	spin_unlock(&buddy.lock);
 }
@@ -133,14 +157,9 @@ static __attribute__((noinline)) void stack_refill(struct frame_stack *s)
 static void stack_spill(struct frame_stack *s, unsigned keep)
 {
 	spin_lock(&buddy.lock);
-	while (s->count > keep)
-		buddy_free(s->frame[--s->count], 0);
+	while (stack_count(s) > keep)
+		buddy_free(stack_pop(s), 0);
 	spin_unlock(&buddy.lock);
-}
-
-static inline struct frame *stack_pop(struct frame_stack *s)
-{
-	return s->count != 0 ? s->frame[--s->count] : NULL;
 }
 
 /* One frame; *zero says whether it is known to read as zero. */
@@ -152,7 +171,7 @@ static inline __attribute__((always_inline)) struct frame *single_alloc(struct c
 	*zero = f != NULL;
 	if (f != NULL)
 		return f;
-	if (c->any.count == 0)
+	if (stack_count(&c->any) == 0)
 		stack_refill(&c->any);
 	f = stack_pop(&c->any);
 	if (f != NULL)
@@ -180,6 +199,21 @@ static inline void account(struct cpu_frames *c, enum frame_kind kind, int64_t b
 	atomic_store_explicit(&c->used[kind], old + bytes, memory_order_relaxed);
 }
 
+/* A block from the lists. What this CPU's stacks hold back may be all that it wants. */
+static struct frame *block_alloc(unsigned order)
+{
+	struct frame *f = NULL;
+
+	for (unsigned try = 0; f == NULL && try < 2; try++) {
+		if (try != 0)
+			frame_alloc_drain();
+		spin_lock(&buddy.lock);
+		f = buddy_alloc(order);
+		spin_unlock(&buddy.lock);
+	}
+	return f;
+}
+
 struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags)
 {
 	struct cpu_frames *c = &cpus[cpu_id()];
@@ -189,13 +223,10 @@ struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags)
 	REQUIRES(order <= FRAME_ORDER_1G && kind != FRAME_FREE);
 	if (fails_now())
 		return NULL;
-	if (order == 0) {
+	if (order == 0)
 		f = single_alloc(c, (flags & ALLOC_ZERO) != 0, &zero);
-	} else {
-		spin_lock(&buddy.lock);
-		f = buddy_alloc(order);
-		spin_unlock(&buddy.lock);
-	}
+	else
+		f = block_alloc(order);
 	if (f == NULL)
 		return NULL;
 	INVARIANT(atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_UNUSED);
@@ -218,9 +249,9 @@ void frame_alloc_release(struct frame *head, unsigned order)
 	head->present = 0;
 	atomic_store_explicit(&head->refs, FRAME_UNUSED, memory_order_release);
 	if (order == 0) {
-		if (c->any.count == STACK_MAX)
+		if (stack_count(&c->any) == STACK_MAX)
 			stack_spill(&c->any, STACK_BATCH);
-		c->any.frame[c->any.count++] = head;
+		stack_push(&c->any, head);
 		return;
 	}
 	spin_lock(&buddy.lock);
@@ -264,7 +295,7 @@ unsigned frame_alloc_prezero(unsigned n)
 	struct cpu_frames *c = &cpus[cpu_id()];
 	unsigned added = 0;
 
-	while (added < n && c->zeroed.count < STACK_MAX) {
+	while (added < n && stack_count(&c->zeroed) < STACK_MAX) {
 		bool zero;
 		struct frame *f = single_alloc(c, false, &zero);
 
@@ -272,7 +303,7 @@ unsigned frame_alloc_prezero(unsigned n)
 			break;
 		if (!zero)
 			arch_zero(hpa_ptr(frame_hpa(f)), PAGE_SIZE);
-		c->zeroed.frame[c->zeroed.count++] = f;
+		stack_push(&c->zeroed, f);
 		if (zero) /* nothing but zeroed frames is left */
 			break;
 		added++;
@@ -303,8 +334,10 @@ void frame_account(struct frame_account *out)
 			out->largest_free = PAGE_SIZE << order;
 	spin_unlock(&buddy.lock);
 	for (unsigned i = 0; i < MAX_CPUS; i++) {
-		out->zeroed += cpus[i].zeroed.count * PAGE_SIZE;
-		out->by_kind[FRAME_FREE] += (cpus[i].any.count + cpus[i].zeroed.count) * PAGE_SIZE;
+		uint64_t zeroed = stack_count(&cpus[i].zeroed) * PAGE_SIZE;
+
+		out->zeroed += zeroed;
+		out->by_kind[FRAME_FREE] += stack_count(&cpus[i].any) * PAGE_SIZE + zeroed;
 		for (unsigned kind = 1; kind < FRAME_KINDS; kind++)
 			out->by_kind[kind] += (uint64_t)atomic_load_explicit(&cpus[i].used[kind],
 									     memory_order_relaxed);
