@@ -20,18 +20,17 @@
 #define CHECKED 1
 #endif
 
-#define CONTRACT_FAIL(kind, cond) \
-	panic("%s failed: %s (%s, %s:%d)", kind, cond, __func__, __FILE__, __LINE__)
-
-#define CONTRACT_CHECK(kind, cond)                           \
-	do {                                                 \
-		if (CHECKED && __builtin_expect(!(cond), 0)) \
-			CONTRACT_FAIL(kind, #cond);          \
+/* `text` is made where the condition is written, before the macros in it are expanded. */
+#define CONTRACT_CHECK(kind, cond, text)                                                   \
+	do {                                                                               \
+		if (CHECKED && __builtin_expect(!(cond), 0))                               \
+			panic("%s failed: %s (%s, %s:%d)", kind, text, __func__, __FILE__, \
+			      __LINE__);                                                   \
 	} while (0)
 
-#define REQUIRES(cond)	CONTRACT_CHECK("precondition", cond)
-#define ENSURES(cond)	CONTRACT_CHECK("postcondition", cond)
-#define INVARIANT(cond) CONTRACT_CHECK("invariant", cond)
+#define REQUIRES(cond)	CONTRACT_CHECK("precondition", cond, #cond)
+#define ENSURES(cond)	CONTRACT_CHECK("postcondition", cond, #cond)
+#define INVARIANT(cond) CONTRACT_CHECK("invariant", cond, #cond)
 
 #define MUST(cond, fmt, ...)                                                                       \
 	do {                                                                                       \

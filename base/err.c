@@ -21,7 +21,7 @@ const char *err_name(int err)
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (names[i].number == (err < 0 ? -err : err))
+		if (err == names[i].number || err == -names[i].number)
 			return names[i].name;
 	return "E?";
 }

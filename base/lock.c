@@ -2,12 +2,12 @@
 #include "base/lock.h"
 
 static struct {
-	uint16_t held[LOCK_CLASSES];
+	uint32_t held[LOCK_CLASSES]; /* one cursor may hold more nodes than 16 bits count */
 } ledger[MAX_CPUS];
 
 void lock_order_enter(enum lock_class class)
 {
-	uint16_t *held = ledger[cpu_id()].held;
+	uint32_t *held = ledger[cpu_id()].held;
 
 	for (unsigned c = class + (class == LOCK_NODE); c < LOCK_CLASSES; c++)
 		MUST(held[c] == 0, "lock of class %d taken while one of class %u is held",
@@ -17,7 +17,7 @@ void lock_order_enter(enum lock_class class)
 
 void lock_order_exit(enum lock_class class)
 {
-	uint16_t *held = ledger[cpu_id()].held;
+	uint32_t *held = ledger[cpu_id()].held;
 
 	MUST(held[class] != 0, "lock of class %d released but not held", (int)class);
 	held[class]--;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "base/print.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -8,37 +9,55 @@
 
 struct spec {
 	bool left, zero;
-	int width, precision; /* precision -1: none */
+	int width, precision; /* width >= 0; precision < 0: none */
 	int longs;	      /* -2 hh, -1 h, 0, 1 l, 2 ll/z */
 	char conversion;
 };
 
-static void put_padded(struct print_sink *sink, const char *text, size_t len, const struct spec *s)
+static void put_run(struct print_sink *sink, char c, size_t n)
 {
-	size_t width = s->width > 0 ? (size_t)s->width : 0;
-	size_t pad = width > len ? width - len : 0;
+	while (n-- != 0)
+		sink->put(sink, c);
+}
 
-	for (size_t i = 0; !s->left && i < pad; i++)
-		sink->put(sink, ' ');
+static void put_text(struct print_sink *sink, const char *text, size_t len)
+{
 	for (size_t i = 0; i < len; i++)
 		sink->put(sink, text[i]);
-	for (size_t i = 0; s->left && i < pad; i++)
-		sink->put(sink, ' ');
+}
+
+/* How much `len` characters lack to fill the width. */
+static size_t padding(const struct spec *s, size_t len)
+{
+	return (size_t)s->width > len ? (size_t)s->width - len : 0;
+}
+
+static void put_padded(struct print_sink *sink, const char *text, size_t len, const struct spec *s)
+{
+	size_t pad = padding(s, len);
+
+	put_run(sink, ' ', s->left ? 0 : pad);
+	put_text(sink, text, len);
+	put_run(sink, ' ', s->left ? pad : 0);
 }
 
 static void put_number(struct print_sink *sink, uint64_t value, bool negative, unsigned base,
 		       bool upper, const struct spec *s)
 {
 	const char *digits = upper ? "0123456789ABCDEF" : "0123456789abcdef";
-	char text[80];
-	size_t at = sizeof(text), width = s->width > 0 ? (size_t)s->width : 0;
+	char text[24]; /* 22 octal digits and a sign */
+	size_t at = sizeof(text);
 
 	do {
 		text[--at] = digits[value % base];
 		value /= base;
 	} while (value != 0);
-	while (s->zero && !s->left && sizeof(text) - at + negative < width && at > 1)
-		text[--at] = '0';
+	if (s->zero && !s->left) {
+		put_run(sink, '-', negative);
+		put_run(sink, '0', padding(s, sizeof(text) - at + negative));
+		put_text(sink, text + at, sizeof(text) - at);
+		return;
+	}
 	if (negative)
 		text[--at] = '-';
 	put_padded(sink, text + at, sizeof(text) - at, s);
@@ -97,6 +116,10 @@ static void parse_spec(const char **p, va_list *args, struct spec *s)
 			break;
 	}
 	s->width = parse_number(p, args);
+	if (s->width < 0) {
+		s->left = true;
+		s->width = s->width == INT_MIN ? INT_MAX : -s->width;
+	}
 	if (**p == '.') {
 		(*p)++;
 		s->precision = parse_number(p, args);
@@ -129,7 +152,8 @@ static void put_signed(struct print_sink *sink, int64_t v, const struct spec *s)
 	put_number(sink, v < 0 ? 0 - (uint64_t)v : (uint64_t)v, v < 0, 10, false, s);
 }
 
-static void put_conversion(struct print_sink *sink, const struct spec *s, va_list *args)
+/* False: no such conversion; nothing is put, no argument taken. */
+static bool put_conversion(struct print_sink *sink, const struct spec *s, va_list *args)
 {
 	char c;
 
@@ -160,11 +184,13 @@ static void put_conversion(struct print_sink *sink, const struct spec *s, va_lis
 	case 's':
 		put_string(sink, va_arg(*args, const char *), s);
 		break;
-	default:
+	case '%':
 		sink->put(sink, '%');
-		if (s->conversion != '%' && s->conversion != '\0')
-			sink->put(sink, s->conversion);
+		break;
+	default:
+		return false;
 	}
+	return true;
 }
 
 void vprint_to(struct print_sink *sink, const char *fmt, va_list args)
@@ -173,6 +199,7 @@ void vprint_to(struct print_sink *sink, const char *fmt, va_list args)
 
 	va_copy(copy, args);
 	while (*fmt != '\0') {
+		const char *start = fmt;
 		struct spec s;
 
 		if (*fmt != '%') {
@@ -181,7 +208,8 @@ void vprint_to(struct print_sink *sink, const char *fmt, va_list args)
 		}
 		fmt++;
 		parse_spec(&fmt, &copy, &s);
-		put_conversion(sink, &s, &copy);
+		if (!put_conversion(sink, &s, &copy))
+			put_text(sink, start, (size_t)(fmt - start));
 	}
 	va_end(copy);
 }
