@@ -162,23 +162,17 @@ static void stack_spill(struct frame_stack *s, unsigned keep)
 	spin_unlock(&buddy.lock);
 }
 
-/* One frame; *zero says whether it is known to read as zero. */
-static inline __attribute__((always_inline)) struct frame *single_alloc(struct cpu_frames *c,
-									bool want_zero, bool *zero)
+/* One frame when the stack that it should come from is empty; *zero: it is known to read as zero.
+ */
+static struct frame *single_alloc(struct cpu_frames *c, bool *zero)
 {
-	struct frame *f = want_zero ? stack_pop(&c->zeroed) : NULL;
+	struct frame *f;
 
-	*zero = f != NULL;
-	if (f != NULL)
-		return f;
 	if (stack_count(&c->any) == 0)
 		stack_refill(&c->any);
 	f = stack_pop(&c->any);
-	if (f != NULL)
-		return f;
-	f = stack_pop(&c->zeroed);
-	*zero = f != NULL;
-	return f;
+	*zero = f == NULL;
+	return f != NULL ? f : stack_pop(&c->zeroed);
 }
 
 static inline bool fails_now(void)
@@ -214,29 +208,56 @@ static struct frame *block_alloc(unsigned order)
 	return f;
 }
 
-struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags)
+/* What a frame is before anybody else sees it as more than UNUSED. */
+static inline struct frame *hand_out(struct cpu_frames *c, struct frame *f, unsigned order,
+				     enum frame_kind kind)
 {
-	struct cpu_frames *c = &cpus[cpu_id()];
-	bool zero = false;
-	struct frame *f;
-
-	REQUIRES(order <= FRAME_ORDER_1G && kind != FRAME_FREE);
-	if (fails_now())
-		return NULL;
-	if (order == 0)
-		f = single_alloc(c, (flags & ALLOC_ZERO) != 0, &zero);
-	else
-		f = block_alloc(order);
-	if (f == NULL)
-		return NULL;
 	INVARIANT(atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_UNUSED);
-	if ((flags & ALLOC_ZERO) != 0 && !zero)
-		arch_zero(hpa_ptr(frame_hpa(f)), PAGE_SIZE << order);
 	f->kind = (uint8_t)kind;
 	f->order = (uint8_t)order;
 	account(c, kind, (int64_t)(PAGE_SIZE << order));
 	atomic_store_explicit(&f->refs, FRAME_BUSY + 1, memory_order_release);
 	return f;
+}
+
+static __attribute__((noinline)) struct frame *alloc_slowly(unsigned order, enum frame_kind kind,
+							    unsigned flags)
+{
+	struct cpu_frames *c = &cpus[cpu_id()];
+	bool zero = false;
+	struct frame *f = order == 0 ? single_alloc(c, &zero) : block_alloc(order);
+
+	if (f == NULL)
+		return NULL;
+	if ((flags & ALLOC_ZERO) != 0 && !zero)
+		arch_zero(hpa_ptr(frame_hpa(f)), PAGE_SIZE << order);
+	return hand_out(c, f, order, kind);
+}
+
+struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags)
+{
+	struct cpu_frames *c = &cpus[cpu_id()];
+	struct frame *f;
+
+	REQUIRES(order <= FRAME_ORDER_1G && kind != FRAME_FREE);
+	if (fails_now())
+		return NULL;
+	f = order == 0 ? stack_pop((flags & ALLOC_ZERO) != 0 ? &c->zeroed : &c->any) : NULL;
+	return f != NULL ? hand_out(c, f, 0, kind) : alloc_slowly(order, kind, flags);
+}
+
+static __attribute__((noinline)) void release_slowly(struct frame *head, unsigned order)
+{
+	struct cpu_frames *c = &cpus[cpu_id()];
+
+	if (order == 0) {
+		stack_spill(&c->any, STACK_BATCH);
+		stack_push(&c->any, head);
+		return;
+	}
+	spin_lock(&buddy.lock);
+	buddy_free(head, order);
+	spin_unlock(&buddy.lock);
 }
 
 void frame_alloc_release(struct frame *head, unsigned order)
@@ -248,15 +269,10 @@ void frame_alloc_release(struct frame *head, unsigned order)
 	head->order = 0;
 	head->present = 0;
 	atomic_store_explicit(&head->refs, FRAME_UNUSED, memory_order_release);
-	if (order == 0) {
-		if (stack_count(&c->any) == STACK_MAX)
-			stack_spill(&c->any, STACK_BATCH);
+	if (order == 0 && stack_count(&c->any) < STACK_MAX)
 		stack_push(&c->any, head);
-		return;
-	}
-	spin_lock(&buddy.lock);
-	buddy_free(head, order);
-	spin_unlock(&buddy.lock);
+	else
+		release_slowly(head, order);
 }
 
 /* The largest order that fits at frame number `pfn` with `left` frames. */
@@ -297,7 +313,7 @@ unsigned frame_alloc_prezero(unsigned n)
 
 	while (added < n && stack_count(&c->zeroed) < STACK_MAX) {
 		bool zero;
-		struct frame *f = single_alloc(c, false, &zero);
+		struct frame *f = single_alloc(c, &zero);
 
 		if (f == NULL)
 			break;
