@@ -11,10 +11,11 @@ SHELL := /bin/bash
 .PHONY: help
 help:
 	@echo "make run         boot the tiny guests, leave you at the debug console (ctrl-a x ends it)"
-	@echo "                 BED=qemu-tcg-svm|bochs-vmx|qemu-kvm|bochs-svm  FIRMWARE=uefi  CPUS=2  MEM=512"
-	@echo "                 GUEST=file.elf [CMDLINE=\"...\"] [GUEST_MEM=16M]  SCRIPT=file"
+	@echo "                 BED=qemu-tcg-svm|bochs-vmx|qemu-kvm|bochs-svm  FIRMWARE=uefi  SCRIPT=file"
+	@echo "                 GUEST=file.elf [CMDLINE=\"...\"] [MEM=64M] [CPUS=1]  BED_CPUS=2  BED_MEM=512"
 	@echo "make test        all tests; the last line is 'N passed, N failed, N skipped'"
 	@echo "                 parts: test-unit, test-model, test-machine [BED=...]"
+	@echo "make ci          the machine tests on every bed; reports in $(OUT)/ci"
 	@echo "make bench       instruction counts of the exit paths"
 	@echo "make lint        style, dependencies between the rooms, both compilers"
 	@echo "make format      clang-format over everything"

@@ -8,6 +8,8 @@ shift 3
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 mkdir -p "$tree/boot/grub" "$tree/guests"
+# What a menu gives in place of an image that is not there.
+: >"$tree/boot/absent"
 cp "$kernel" "$tree/boot/nestling.elf"
 strip -g "$tree/boot/nestling.elf"
 cp "$cfg" "$tree/boot/grub/grub.cfg"

@@ -157,7 +157,9 @@ static int read_header(struct elf *e, bool *wide)
 	uint64_t machine;
 
 	if (e->len == 0)
-		return refuse(e, -ENOEXEC, "the file is empty: give a static ELF file for x86");
+		return refuse(
+			e, -ENOEXEC,
+			"the file is empty, or was not found: give a static ELF file for x86");
 	if (e->len < 4 || memcmp(e->image, "\177ELF", 4) != 0)
 		return refuse(e, -ENOEXEC, "not an ELF file: give a static ELF file for x86");
 	if (e->len < HEADER_32)

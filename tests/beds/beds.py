@@ -9,13 +9,16 @@ import ctypes
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
+import string
 import subprocess
 import tempfile
 import time
 
+CONFIGS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../configs")
 OVMF_CODE = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 OVMF_VARS = "/usr/share/OVMF/OVMF_VARS_4M.fd"
 QEMU = "qemu-system-x86_64"
@@ -27,6 +30,44 @@ class BedError(Exception):
     """The machine did not do what every machine must: start, answer in time, end."""
 
 
+LIVE = set()    # the machines that run
+
+
+def bounded(args, seconds):
+    """The command with an end: after so many seconds (0: none), or when this program dies, however."""
+    with_us = ["setpriv", "--pdeathsig", "KILL"]
+    return with_us + ["timeout", "-s", "KILL", str(seconds)] + with_us + args
+
+
+def end(process):
+    """Ends a process that launch() started, and those that it started."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+def end_all():
+    for machine in list(LIVE):
+        end(machine.process)
+
+
+def launch(args, seconds, output):
+    with open(output, "w") as f:
+        return subprocess.Popen(bounded(args, seconds), stdin=subprocess.DEVNULL, stdout=f,
+                                stderr=subprocess.STDOUT, start_new_session=True,
+                                env=dict(os.environ, TERM="dumb"))
+
+
+def read(path):
+    try:
+        with open(path, errors="replace") as f:
+            return f.read()
+    except FileNotFoundError:
+        return ""
+
+
 class Machine:
     def __init__(self, process, sock, folder, qemu, monitor=None):
         self.process, self.sock, self.folder, self.qemu = process, sock, folder, qemu
@@ -34,6 +75,7 @@ class Machine:
         self.log = b""      # everything that the port said
         self.seen = 0       # how far expect() has read
         sock.settimeout(0.2)
+        LIVE.add(self)
 
     def pump(self):
         """Takes what the port says; False when it has ended."""
@@ -48,7 +90,7 @@ class Machine:
 
     def expect(self, pattern, timeout):
         """Waits for a line that matches; returns what came before it and the match."""
-        end = time.monotonic() + timeout
+        limit = time.monotonic() + timeout
         regex = re.compile(pattern.encode(), re.M)
         alive = True
         while True:
@@ -57,7 +99,7 @@ class Machine:
                 before = self.log[self.seen:match.start()].decode("latin1").replace("\r", "")
                 self.seen = match.end()
                 return before, match
-            if not alive or time.monotonic() > end:
+            if not alive or time.monotonic() > limit:
                 tail = self.log[-1500:].decode("latin1")
                 raise BedError("no '%s' within %d s; the port's last words:\n%s"
                                % (pattern, timeout, tail))
@@ -82,8 +124,8 @@ class Machine:
 
     def wait(self, timeout):
         """Waits for the end; True when the machine said that it passed."""
-        end = time.monotonic() + timeout
-        while self.process.poll() is None and time.monotonic() < end:
+        limit = time.monotonic() + timeout
+        while self.process.poll() is None and time.monotonic() < limit:
             if not self.pump():
                 time.sleep(0.05)
         if self.process.poll() is None:
@@ -93,6 +135,10 @@ class Machine:
         if self.qemu:
             return self.process.returncode == QEMU_PASS
         return self.process.returncode == 0 and PASS_LINE in self.log
+
+    def rest(self):
+        """What the port said since the last expect()."""
+        return self.log[self.seen:].decode("latin1").replace("\r", "")
 
     def monitor(self, line):
         """A line for QEMU's monitor, and its answer."""
@@ -109,22 +155,20 @@ class Machine:
         return text.decode("latin1").replace("\r", "")
 
     def close(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        end(self.process)
+        LIVE.discard(self)
         self.sock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def connect(make, process, timeout):
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
+    """A socket from make(), as soon as the emulator has made the other end."""
+    limit = time.monotonic() + timeout
+    while time.monotonic() < limit and process.poll() is None:
         try:
             return make()
         except OSError:
-            if process.poll() is not None:
-                break
-            time.sleep(0.05)
+            time.sleep(0.02)
     raise BedError("the emulator did not come up (status %s)" % process.poll())
 
 
@@ -152,7 +196,8 @@ class Qemu:
             return "%s is not installed" % QEMU
         return None
 
-    def start(self, iso, cpus=1, mem=512, firmware="bios", model=None, icount=False):
+    def start(self, iso, cpus=1, mem=512, firmware="bios", model=None, icount=False, seconds=600):
+        """Boots the ISO: `mem` in MiB, `seconds` to live (0: until somebody ends it)."""
         folder = tempfile.mkdtemp(prefix="nestling-bed-")
         serial, monitor = folder + "/serial", folder + "/monitor"
         args = [QEMU, "-accel", self.accel, "-cpu", model or self.cpu, "-m", str(mem),
@@ -169,19 +214,18 @@ class Qemu:
                      "if=pflash,format=raw,unit=0,readonly=on,file=" + OVMF_CODE, "-drive",
                      "if=pflash,format=raw,unit=1,file=%s/vars.fd" % folder]
         args += ["-cdrom", iso]
-        process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=open(folder + "/stderr", "w"), start_new_session=True)
+        process = launch(args, seconds, folder + "/out")
         try:
-            sock = connect(lambda: unix(serial), process, 20)
-        except BedError:
-            process.kill()
-            text = open(folder + "/stderr").read()
+            sock = connect(lambda: unix(serial), process, 30)
+        except BedError as e:
+            end(process)
+            text = read(folder + "/out")
             shutil.rmtree(folder, ignore_errors=True)
-            raise BedError("QEMU: " + text)
+            raise BedError("QEMU: %s\n%s" % (e, text))
         return Machine(process, sock, folder, True, monitor)
 
 
-KVM_GET_API_VERSION, KVM_GET_SUPPORTED_CPUID = 0xAE00, 0xC008AE05
+KVM_GET_SUPPORTED_CPUID = 0xC008AE05
 
 
 class CpuidEntry(ctypes.Structure):
@@ -218,30 +262,8 @@ class QemuKvm(Qemu):
         return Qemu.why_not(self) or kvm_nested()[1]
 
 
-BOCHSRC = """\
-plugin_ctrl: unmapped=1, biosdev=1, speaker=0, extfpuirq=1, parallel=0, serial=1, gameport=0, iodebug=1
-config_interface: textconfig
-display_library: term
-romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
-vgaromimage: file=/usr/share/vgabios/vgabios.bin
-memory: guest={mem}, host={mem}
-cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=0
-boot: cdrom
-ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
-ata0-master: type=cdrom, path={iso}, status=inserted
-clock: sync=none, time0=946681200
-com1: enabled=1, mode=socket-server, dev=localhost:{port}
-port_e9_hack: enabled=1
-pci: enabled=1, chipset=i440fx
-vga: extension=vbe, update_freq=1
-log: {folder}/bochs.log
-panic: action=fatal
-error: action=report
-info: action=report
-debug: action=ignore
-debugger_log: -
-mouse: enabled=0
-"""
+class PortTaken(Exception):
+    pass
 
 
 class Bochs:
@@ -253,29 +275,49 @@ class Bochs:
     def why_not(self):
         return None if shutil.which("bochs") else "bochs is not installed"
 
-    def start(self, iso, cpus=1, mem=256, firmware="bios", model=None, icount=False):
+    def start(self, iso, cpus=1, mem=256, firmware="bios", model=None, icount=False, seconds=600,
+              debug=()):
+        """As Qemu.start; `debug`: commands for Bochs's debugger before it lets the machine go."""
         if firmware != "bios":
-            raise BedError("Bochs has no UEFI here: its ROM is limited to 512 KiB")
+            raise BedError("Bochs has no UEFI here (its ROM is limited to 512 KiB): "
+                           "use BED=qemu-tcg-svm, or FIRMWARE=bios")
+        for attempt in range(5):
+            try:
+                return self.attempt(iso, cpus, mem, model or self.model, seconds, debug)
+            except PortTaken:
+                pass
+        raise BedError("Bochs: no free port on localhost for its serial port")
+
+    def attempt(self, iso, cpus, mem, model, seconds, debug):
         folder = tempfile.mkdtemp(prefix="nestling-bed-")
         port = free_port()
+        with open(os.path.join(CONFIGS, "beds/bochsrc")) as f:
+            rc = string.Template(f.read())
         with open(folder + "/bochsrc", "w") as f:
-            f.write(BOCHSRC.format(mem=min(mem, 512), model=model or self.model, cpus=cpus,
-                                   ips=4000000, iso=os.path.abspath(iso), port=port,
-                                   folder=folder))
-        # The debugger that this binary starts with is told to go on, and to quit when it is back.
+            f.write(rc.substitute(MEM=mem, HOST_MEM=min(mem, 2048), MODEL=model, CPUS=cpus,
+                                  ISO=os.path.abspath(iso), PORT=port, FOLDER=folder))
+        # This binary starts in its debugger: it is told to go on, and to quit when it is back.
         with open(folder + "/rc", "w") as f:
-            f.write("c\nq\n")
-        process = subprocess.Popen(["bochs", "-q", "-f", folder + "/bochsrc", "-rc", folder + "/rc"],
-                                   stdin=subprocess.DEVNULL, stdout=open(folder + "/out", "w"),
-                                   stderr=subprocess.STDOUT, start_new_session=True,
-                                   env=dict(os.environ, TERM="dumb"))
+            f.write("\n".join(list(debug) + ["c", "q", ""]))
+        process = launch(["bochs", "-q", "-f", folder + "/bochsrc", "-rc", folder + "/rc"], seconds,
+                         folder + "/out")
+
+        def ours():
+            # Somebody else may have taken the port meanwhile: connect when Bochs says it listens.
+            if "waiting for client to connect (host:localhost, port:%d" % port not in \
+                    read(folder + "/out"):
+                raise OSError
+            return socket.create_connection(("127.0.0.1", port), 2)
+
         try:
-            sock = connect(lambda: socket.create_connection(("127.0.0.1", port), 2), process, 20)
-        except BedError:
-            process.kill()
-            text = open(folder + "/out").read()[-2000:]
+            sock = connect(ours, process, 30)
+        except BedError as e:
+            end(process)
+            text = read(folder + "/bochs.log") + read(folder + "/out")
             shutil.rmtree(folder, ignore_errors=True)
-            raise BedError("Bochs: " + text)
+            if "bind() or listen() failed" in text:
+                raise PortTaken
+            raise BedError("Bochs: %s\n%s" % (e, text[-2000:]))
         return Machine(process, sock, folder, False)
 
 
@@ -296,23 +338,43 @@ def choose(name):
     return BEDS["qemu-kvm"] if BEDS["qemu-kvm"].why_not() is None else BEDS["qemu-tcg-svm"]
 
 
-def make_iso(path, kernel, modules, cmdline="", slim=True, here=os.path.dirname(__file__)):
-    """An ISO that boots `kernel` with the modules [(file, line), ...]."""
+def quoted(word):
+    """The word for GRUB's script language, whatever is in it."""
+    return "'%s'" % word.replace("'", "'\\''") if re.search(r"[^\w./:=,+-]", word) else word
+
+
+# An image that GRUB does not find must not go unnoticed: an empty one takes its place, which
+# Nestling refuses by name.
+MENU = """\
+set timeout=0
+function guest {
+	if module2 "/guests/$1" "$@"; then
+		set found=yes
+	else
+		module2 /boot/absent "$@"
+	fi
+}
+menuentry "Nestling" {
+	multiboot2 /boot/nestling.elf %s
+%s
+	boot
+}
+"""
+
+
+def make_iso(path, kernel, modules, cmdline="", slim=True, files=None):
+    """An ISO that boots `kernel` with the modules [(file, line), ...], a line being text or a list of
+    words; it holds their files, or `files` instead."""
     folder = tempfile.mkdtemp(prefix="nestling-iso-")
     try:
-        lines = ["set timeout=0", 'menuentry "Nestling" {',
-                 "\tmultiboot2 /boot/nestling.elf " + cmdline]
-        files = []
-        for file, line in modules:
-            lines.append("\tmodule2 /guests/%s %s %s" % (os.path.basename(file),
-                                                         os.path.basename(file), line))
-            if file not in files:
-                files.append(file)
-        lines += ["\tboot", "}", ""]
+        lines = ["\tguest " + " ".join(quoted(w) for w in [os.path.basename(file)] +
+                                       (shlex.split(line) if isinstance(line, str) else line))
+                 for file, line in modules]
         with open(folder + "/grub.cfg", "w") as f:
-            f.write("\n".join(lines))
-        subprocess.run(["bash", os.path.join(here, "../../configs/mkiso.sh"), kernel,
-                        folder + "/grub.cfg", path] + files, check=True,
-                       env=dict(os.environ, SLIM="1" if slim else "0"))
+            f.write(MENU % (cmdline, "\n".join(lines)))
+        if files is None:
+            files = list(dict.fromkeys(file for file, _ in modules))
+        subprocess.run(["bash", os.path.join(CONFIGS, "mkiso.sh"), kernel, folder + "/grub.cfg",
+                        path] + files, check=True, env=dict(os.environ, SLIM="1" if slim else "0"))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

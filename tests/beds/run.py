@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: MPL-2.0
 """`make run`: boots Nestling on a bed, and leaves the user at the console, or runs a script.
 
-run.py --kernel ELF [--bed B] [--cpus N] [--mem MIB] [--firmware bios|uefi] [--script FILE]
-       MODULE-FILE LINE [MODULE-FILE LINE ...]
+run.py --kernel ELF [--bed B] [--cpus N] [--mem MIB] [--firmware bios|uefi] [--model CPU] [--icount]
+       [--append WORDS] [--script FILE]
+       (--guest FILE [--guest-mem 64M] [--guest-cpus N] [--guest-cmdline TEXT] | FILE LINE ...)
 """
 import argparse
 import os
 import select
+import signal
 import sys
 import tempfile
 import termios
@@ -15,18 +17,40 @@ import tty
 
 import beds
 
-CTRL_A = b"\x01"
+CTRL_A = 1
+
+
+class Keys:
+    """What the user types, on its way to the serial port: ctrl-a x ends, ctrl-a a sends ctrl-a."""
+
+    def __init__(self):
+        self.command = False    # ctrl-a was the last key
+
+    def take(self, data):
+        """(bytes for the port, whether the user wants to end)"""
+        out = bytearray()
+        for key in data:
+            if self.command:
+                self.command = False
+                if key in b"xX":
+                    return bytes(out), True
+                if key in b"aA\x01":
+                    out.append(CTRL_A)
+            elif key == CTRL_A:
+                self.command = True
+            else:
+                out.append(key)
+        return bytes(out), False
 
 
 def attach(machine):
     """The user's terminal is the machine's serial port until ctrl-a x, or until the machine ends."""
-    print("-- ctrl-a x ends the machine --")
+    print("-- ctrl-a x ends the machine --", flush=True)
     old = termios.tcgetattr(0) if os.isatty(0) else None
     if old:
         tty.setraw(0)
     machine.sock.settimeout(None)
-    command = False
-    inputs = [0, machine.sock]
+    keys, inputs = Keys(), [0, machine.sock]
     try:
         while True:
             ready = select.select(inputs, [], [], 1)[0]
@@ -37,17 +61,16 @@ def attach(machine):
                 machine.log += data
                 os.write(1, data)
             if 0 in ready:
-                data = os.read(0, 256)
-                if not data:
+                typed = os.read(0, 256)
+                if not typed:
                     inputs.remove(0)
-                if command and data[:1] == b"x":
+                data, over = keys.take(typed)
+                machine.sock.sendall(data)
+                if over:
                     return
-                command = data == CTRL_A
-                if not command:
-                    machine.sock.sendall(data)
             if not ready and machine.process.poll() is not None:
                 return
-    except (ConnectionError, OSError):
+    except (ConnectionError, BrokenPipeError):
         return
     finally:
         if old:
@@ -55,64 +78,100 @@ def attach(machine):
         print()
 
 
-def run_script(machine, path):
-    """Feeds the commands; True when each succeeded and the machine says so too."""
-    lines = [l.strip() for l in open(path)]
+def read_script(path):
+    """The commands of a script: one a line, without blank lines and those that begin with #."""
+    try:
+        with open(path) as f:
+            lines = [l.strip() for l in f]
+    except (OSError, UnicodeDecodeError) as e:
+        sys.exit("SCRIPT=%s: %s" % (path, getattr(e, "strerror", e)))
     lines = [l for l in lines if l and not l.startswith("#")]
-    if "quit" not in lines:
-        lines.append("quit")
-    print(machine.expect(r"^%ready\r?$", 120)[0], end="")
+    if "quit" in lines[:-1]:
+        sys.exit("SCRIPT=%s: commands after quit" % path)
+    return lines if lines[-1:] == ["quit"] else lines + ["quit"]
+
+
+def run_script(machine, lines):
+    """Feeds the commands; True when each succeeded and the machine says so too."""
+    print(machine.expect(r"^%ready\r?$", 120)[0], end="", flush=True)
     good = True
-    for line in lines:
-        print("nestling> " + line)
-        if line == "quit":
-            machine.send("quit\n")
-            return machine.wait(60) and good
+    for line in lines[:-1]:
+        print("nestling> " + line, flush=True)
         ok, answer = machine.command(line)
-        print("\n".join(answer))
+        print("".join(l + "\n" for l in answer), end="", flush=True)
         good = good and ok
-    return good
+    print("nestling> " + lines[-1], flush=True)
+    machine.send("quit\n")
+    passed = machine.wait(60)
+    print(machine.rest().strip("\n"), flush=True)
+    return passed and good
 
 
-def main():
+def arguments():
     p = argparse.ArgumentParser()
     p.add_argument("--kernel", required=True)
     p.add_argument("--bed", default="auto")
-    p.add_argument("--cpus", type=int, default=2)
-    p.add_argument("--mem", type=int, default=512)
+    p.add_argument("--cpus", type=int, default=2, help="CPUs of the machine")
+    p.add_argument("--mem", type=int, default=512, help="the machine's memory in MiB")
     p.add_argument("--firmware", default="bios", choices=["bios", "uefi"])
-    p.add_argument("--script")
+    p.add_argument("--model", help="another CPU model, in the words of the bed's emulator")
+    p.add_argument("--icount", action="store_true", help="QEMU: count instructions as time")
     p.add_argument("--append", default="", help="more words for Nestling's command line")
-    p.add_argument("modules", nargs="*")
-    a = p.parse_args()
+    p.add_argument("--script")
+    p.add_argument("--guest")
+    p.add_argument("--guest-mem", default="64M")
+    p.add_argument("--guest-cpus", default="1")
+    p.add_argument("--guest-cmdline", default="")
+    p.add_argument("modules", nargs="*", help="FILE LINE ...")
+    return p.parse_args()
+
+
+def guest_modules(a):
+    if not a.guest:
+        return list(zip(a.modules[::2], a.modules[1::2]))
+    if not os.path.isfile(a.guest):
+        sys.exit("GUEST=%s: no such file" % a.guest)
+    words = ["mem=" + a.guest_mem, "cpus=" + a.guest_cpus]
+    return [(a.guest, words + (["cmdline=" + a.guest_cmdline] if a.guest_cmdline else []))]
+
+
+def choose_bed(a):
     if a.bed != "auto" and a.bed not in beds.BEDS:
         sys.exit("BED=%s: expected auto, %s" % (a.bed, ", ".join(beds.BEDS)))
     bed = beds.choose(a.bed)
     why_not = bed.why_not()
     if why_not:
         sys.exit("bed %s: %s" % (bed.name, why_not))
-    modules = list(zip(a.modules[::2], a.modules[1::2]))
-    for file, _ in modules:
-        if not os.path.exists(file):
-            sys.exit("%s: no such guest image" % file)
+    return bed
+
+
+def main():
+    a = arguments()
+    bed, modules = choose_bed(a), guest_modules(a)
+    script = read_script(a.script) if a.script else None
+    # Somebody who ends us must not leave an emulator behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="nestling-run-") as folder:
-        iso = folder + "/run.iso"
-        beds.make_iso(iso, a.kernel, modules, ("console=script " if a.script else "") + a.append,
-                      slim=a.firmware == "bios")
-        print("-- %s, %d CPU%s, %d MiB, %s --" % (bed.name, a.cpus, "s" * (a.cpus != 1), a.mem,
-                                                 a.firmware))
+        machine = None
         try:
-            machine = bed.start(iso, cpus=a.cpus, mem=a.mem, firmware=a.firmware)
-        except beds.BedError as e:
-            sys.exit(str(e))
-        try:
-            if a.script:
-                sys.exit(0 if run_script(machine, a.script) else 1)
+            beds.make_iso(folder + "/run.iso", a.kernel, modules,
+                          ("console=script " if script else "") + a.append,
+                          slim=a.firmware == "bios")
+            print("-- %s, %d CPU%s, %d MiB, %s --" % (bed.name, a.cpus, "s" * (a.cpus != 1), a.mem,
+                                                     a.firmware), flush=True)
+            machine = bed.start(folder + "/run.iso", cpus=a.cpus, mem=a.mem, firmware=a.firmware,
+                                model=a.model, icount=a.icount, seconds=600 if script else 0)
+            if script:
+                sys.exit(0 if run_script(machine, script) else 1)
             attach(machine)
+        except KeyboardInterrupt:
+            sys.exit(130)
         except beds.BedError as e:
             sys.exit("error: %s" % e)
         finally:
-            machine.close()
+            if machine:
+                machine.close()
 
 
 if __name__ == "__main__":
