@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "base/parse.h"
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/string.h"
 
@@ -69,6 +71,11 @@ int parse_size(const char *text, uint64_t *out)
 	return 0;
 }
 
+static bool escapes(const char *p)
+{
+	return p[0] == '\\' && (p[1] == '\\' || p[1] == '"' || p[1] == '\'');
+}
+
 /* Copies one word down over its quotes; returns where the scan goes on, NULL for an open quote. */
 static char *take_word(char *p)
 {
@@ -76,7 +83,9 @@ static char *take_word(char *p)
 	int quoted = 0;
 
 	for (; *p != '\0' && (quoted || (*p != ' ' && *p != '\t')); p++) {
-		if (*p == '"')
+		if (escapes(p))
+			*to++ = *++p;
+		else if (*p == '"')
 			quoted = !quoted;
 		else
 			*to++ = *p;

@@ -16,7 +16,8 @@ int parse_size(const char *text, uint64_t *out);
 
 /*
  * Splits `line` in place into at most `max` words at blanks; a part in double quotes is one word
- * without its quotes. Returns the number of words, or -E2BIG (more than max), -EINVAL (a quote is
+ * without its quotes, and a quote or backslash behind a backslash is itself (GRUB writes module
+ * lines so). Returns the number of words, or -E2BIG (more than max), -EINVAL (a quote is
  * not closed). `line` is changed in all cases; the words point into it.
  */
 int parse_words(char *line, char **words, size_t max);

@@ -262,6 +262,10 @@ static void parse_word_lists(void)
 	CU_ASSERT_EQUAL(split("cmdline=\"a b\"c d", 8, "cmdline=a bc|d|"), 2);
 	CU_ASSERT_EQUAL(split("\"\" x \"\"", 8, "|x||"), 3);
 	CU_ASSERT_EQUAL(split("\"\"", 8, "|"), 1);
+	CU_ASSERT_EQUAL(split("\"it\\'s \\\"so\\\" \\\\ c:\\d\" e", 8, "it's \"so\" \\ c:\\d|e|"),
+			2);
+	CU_ASSERT_EQUAL(split("a\\", 8, "a\\|"), 1);
+	CU_ASSERT_EQUAL(split("\"a\\\"", 8, ""), -EINVAL);
 	CU_ASSERT_EQUAL(split("a b c", 3, "a|b|c|"), 3);
 	CU_ASSERT_EQUAL(split("a b c ", 3, "a|b|c|"), 3);
 	CU_ASSERT_EQUAL(split("a b c d", 3, ""), -E2BIG);
