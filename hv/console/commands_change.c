@@ -160,14 +160,7 @@ static int take_guest_range(struct command_call *call, struct guest **g, uint64_
 	*g = command_guest(call, call->argv[1]);
 	if (*g == NULL)
 		return -ENOENT;
-	if (args_range(call->argv[2], start, end) != 0)
-		return command_error(call, -EINVAL,
-				     "%s: '%s': expected an address, START-END or START+LENGTH",
-				     call->argv[0], call->argv[2]);
-	if (*end > (*g)->config.mem)
-		return command_error(call, -ERANGE, "%s: '%s': the guest's memory ends at 0x%llx",
-				     call->argv[0], call->argv[2], (ull)(*g)->config.mem);
-	return 0;
+	return command_range(call, 2, (*g)->config.mem, start, end);
 }
 
 static int run_unmap(struct command_call *call)

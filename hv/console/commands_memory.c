@@ -2,7 +2,6 @@
 /* ept, walk, find, frame: looking at memory. */
 #include "base/err.h"
 #include "base/parse.h"
-#include "hv/console/args.h"
 #include "hv/console/coalesce.h"
 #include "hv/console/console.h"
 #include "hv/console/json.h"
@@ -94,15 +93,7 @@ static int take_range(struct command_call *call, struct guest *g, int arg, uint6
 	*end = top;
 	if (call->argc <= arg)
 		return 0;
-	if (args_range(call->argv[arg], start, end) != 0)
-		return command_error(call, -EINVAL,
-				     "%s: '%s': expected an address, START-END or START+LENGTH",
-				     call->argv[0], call->argv[arg]);
-	if (*end > top)
-		return command_error(call, -ERANGE,
-				     "%s: '%s': guest-physical addresses end at 0x%llx",
-				     call->argv[0], call->argv[arg], (ull)top);
-	return 0;
+	return command_range(call, arg, top, start, end);
 }
 
 static int run_ept(struct command_call *call)

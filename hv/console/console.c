@@ -7,6 +7,7 @@
 #include "base/parse.h"
 #include "base/string.h"
 #include "base/x86/uart.h"
+#include "hv/console/args.h"
 #include "hv/console/edit.h"
 #include "hv/hv.h"
 
@@ -110,6 +111,23 @@ struct guest *command_guest(struct command_call *call, const char *name)
 		command_error(call, -ENOENT, "%s: no guest '%s': `guests` lists them",
 			      call->argv[0], name);
 	return g;
+}
+
+int command_range(struct command_call *call, int arg, uint64_t top, uint64_t *start, uint64_t *end)
+{
+	const char *text = call->argv[arg];
+	int err = args_range(text, start, end);
+
+	if (err == 0 && *end > top)
+		err = -ERANGE;
+	if (err == -ERANGE)
+		return command_error(call, err, "%s: '%s': too high: what there is ends at 0x%llx",
+				     call->argv[0], text, (unsigned long long)top);
+	if (err != 0)
+		return command_error(call, err,
+				     "%s: '%s': expected an address, START-END or START+LENGTH",
+				     call->argv[0], text);
+	return 0;
 }
 
 const struct command *command_at(unsigned n)

@@ -52,6 +52,10 @@ __attribute__((format(printf, 3, 4))) int command_error(struct command_call *cal
 /* The guest that an argument names; NULL after an error line. */
 struct guest *command_guest(struct command_call *call, const char *name);
 
+/* The range that argument `arg` gives, in whole pages, which may not go beyond `top`. -EINVAL,
+ * -ERANGE after an error line. */
+int command_range(struct command_call *call, int arg, uint64_t top, uint64_t *start, uint64_t *end);
+
 /* True when a command of a script has failed since the start: what `quit` reports. */
 bool console_failed(void);
 
