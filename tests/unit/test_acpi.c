@@ -187,8 +187,11 @@ static void falls_back_to_the_rsdt(void)
 	/* The sum of the second version's fields is wrong: only the first version's are believed.
 	 */
 	build();
-	put(rsdp + 24, FADT, 8);
+	rsdp[32]++;
 	found(cpus());
+	put(rsdp + 16, 0, 4);
+	fix_sum(rsdp, 20, 8);
+	CU_ASSERT_EQUAL(cpus(), -ENOENT);
 	build();
 	put(memory + XSDT + 44, FADT, 8);
 	table(XSDT, "XSDT", 52);
@@ -328,18 +331,48 @@ static void entries_of_impossible_length(void)
 	for (unsigned len = 0; len < 2; len++) {
 		build();
 		memory[MADT + 44 + 8 + 1] = (uint8_t)len;
+		/* Going on behind one byte would lead to the next CPU. */
+		memory[MADT + 44 + 8 + 2] = 11;
 		table(MADT, "APIC", madt_len);
 		CU_ASSERT_EQUAL(cpus(), 1);
 	}
 	/* Too short for what it claims to be: skipped. */
 	build();
 	madt_begin();
+	memory[MADT + madt_len + 4] = 1;
 	other(0, 7);
+	memory[MADT + madt_len + 8] = 1;
 	other(9, 15);
 	local_apic(5, 1);
 	madt_end();
 	CU_ASSERT_EQUAL_FATAL(cpus(), 1);
 	CU_ASSERT_EQUAL(ids[0], 5);
+}
+
+static uint8_t large[2 << 20];
+
+static const void *view_large(hpa_t at, uint64_t len)
+{
+	return at.hpa != 0 && at.hpa < sizeof(large) && len <= sizeof(large) - at.hpa
+		       ? large + at.hpa
+		       : NULL;
+}
+
+/* A table is believed up to 1 MiB, wherever it comes from. */
+static void large_tables(void)
+{
+	for (uint32_t len = 1 << 20; len <= (1 << 20) + 1; len++) {
+		int want = len == 1 << 20 ? 3 : -ENOENT;
+
+		build();
+		memcpy(large, memory, MEMORY);
+		put(large + MADT + 4, len, 4);
+		/* The rest of it: one entry of no known type after the other. */
+		for (uint32_t o = madt_len; o < len; o += 2)
+			put(large + MADT + o, 0x02f0, 2);
+		fix_sum(large + MADT, len, 9);
+		CU_ASSERT_EQUAL(acpi_cpus(rsdp, 36, view_large, ids, 64), want);
+	}
 }
 
 static void noise(void)
@@ -382,5 +415,6 @@ void suite_acpi(void)
 	CU_ADD_TEST(s, madt_cut_at_every_byte);
 	CU_ADD_TEST(s, root_cut_at_every_byte);
 	CU_ADD_TEST(s, entries_of_impossible_length);
+	CU_ADD_TEST(s, large_tables);
 	CU_ADD_TEST(s, noise);
 }

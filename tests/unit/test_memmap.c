@@ -151,6 +151,11 @@ static void beyond_the_limit(void)
 	normalize(2);
 	is(0, 0, LIMIT - 0x1000, MEM_RAM);
 	is(1, LIMIT - 0x1000, LIMIT, MEM_RESERVED);
+	/* By one byte. */
+	begin();
+	region(LIMIT - 0x1000, LIMIT + 1, MEM_RESERVED);
+	normalize(1);
+	is(0, LIMIT - 0x1000, LIMIT, MEM_RESERVED);
 }
 
 static void full(void)
