@@ -219,6 +219,7 @@ def more_guests_than_cpus(s):
       guests=[("hostile", "mem=16M"), ("touch", "mem=16M \"%s\"" % TOUCH)])
 def hostile_is_contained(s):
     s.expect(r"hostile\| hostile: contained \d+ probes", 240)
+    s.expect(r"guest 'hostile' stopped")
     g = s.guest("hostile")
     assert g["state"] == "stopped" and "triple fault" in g["why"], g
     assert "BREACH" not in s.text()
@@ -526,7 +527,7 @@ def cpu_with_vmx_without_ept(s):
     refused(s, "EPT|secondary controls")
 
 
-@case(beds=VMX, model="corei7_lynnfield_750", guests=[("modes", "")])
+@case(beds=VMX, model="corei5_lynnfield_750", guests=[("modes", "")])
 def cpu_without_unrestricted_guest(s):
     refused(s, "unrestricted guest")
 
