@@ -10,7 +10,7 @@
 #include "mm/frame_alloc.h"
 
 #define QUANTUM_MS    10
-#define PREZERO_BATCH 16
+#define PREZERO_BATCH 64
 
 static bool (*poll_console)(void);
 

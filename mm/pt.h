@@ -61,6 +61,12 @@ struct pt_leaf {
 	pt_attr_t attr; /* 0 for "nothing here" */
 };
 
+/* Level of the leaf that maps a whole block. */
+static inline unsigned pt_block_level(const struct frame *block)
+{
+	return block->order == FRAME_ORDER_4K ? 1 : block->order == FRAME_ORDER_2M ? 2 : 3;
+}
+
 /* One step of a walk, as `walk` shows it. */
 struct pt_step {
 	unsigned level;

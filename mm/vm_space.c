@@ -55,14 +55,6 @@ struct pt_leaf vm_decode(struct vm_space *space, uint64_t raw, unsigned level)
 	return space->pt.ops->decode(raw, level);
 }
 
-int vm_cursor_open(struct vm_cursor *c, struct vm_space *space, gpa_t start, gpa_t end,
-		   enum vm_access access)
-{
-	c->space = space;
-	pt_retired_init(&c->retired);
-	return space->pt.ops->open(&c->c, &space->pt, start.gpa, end.gpa, access == VM_CHANGE);
-}
-
 /*
  * Empties the ledger: after this no CPU can use what was removed. With the cursor's locks held, so
  * that nobody can map the same place meanwhile and be flushed away unseen.
@@ -110,26 +102,13 @@ int vm_reserve(struct vm_cursor *c, unsigned tables)
 	return c->space->pt.ops->reserve(&c->c, tables);
 }
 
-/* Level of the leaf that maps a whole block. */
-static inline unsigned block_level(const struct frame *block)
-{
-	return block->order == FRAME_ORDER_4K ? 1 : block->order == FRAME_ORDER_2M ? 2 : 3;
-}
-
 int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
 {
 	REQUIRES(frame->order % 9 == 0 && frame_refs(frame) != 0);
 	if (pt_retired_full(&c->retired))
 		vm_cursor_flush(c);
-	return c->space->pt.ops->map(&c->c, frame_hpa(frame), block_level(frame), attr | PT_TRACKED,
-				     &c->retired);
-}
-
-int vm_map_new(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
-{
-	REQUIRES(frame->order % 9 == 0 && frame_refs(frame) != 0);
-	return c->space->pt.ops->map_new(&c->c, frame_hpa(frame), block_level(frame),
-					 attr | PT_TRACKED);
+	return c->space->pt.ops->map(&c->c, frame_hpa(frame), pt_block_level(frame),
+				     attr | PT_TRACKED, &c->retired);
 }
 
 int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr)

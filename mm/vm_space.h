@@ -26,6 +26,7 @@
 #include "base/addr.h"
 #include "mm/cursor.h"
 #include "mm/pt.h"
+#include "mm/pt_ops.h"
 
 struct vm_space;
 
@@ -96,8 +97,13 @@ struct vm_cursor {
  * (not page-aligned), -ENOMEM (VM_CHANGE only). No cursor is open then. An open cursor is an epoch
  * section.
  */
-int vm_cursor_open(struct vm_cursor *c, struct vm_space *space, gpa_t start, gpa_t end,
-		   enum vm_access access);
+static inline int vm_cursor_open(struct vm_cursor *c, struct vm_space *space, gpa_t start,
+				 gpa_t end, enum vm_access access)
+{
+	c->space = space;
+	pt_retired_init(&c->retired);
+	return space->pt.ops->open(&c->c, &space->pt, start.gpa, end.gpa, access == VM_CHANGE);
+}
 
 /* Flushes what has to be flushed, waits until no CPU can reach what was removed, unlocks. */
 void vm_cursor_close(struct vm_cursor *c);
@@ -137,7 +143,12 @@ int vm_reserve(struct vm_cursor *c, unsigned tables);
 int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr);
 
 /* As vm_map, but never replaces: -EEXIST when something is there, be it an empty table. */
-int vm_map_new(struct vm_cursor *c, struct frame *frame, pt_attr_t attr);
+static inline int vm_map_new(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
+{
+	REQUIRES(frame->order % 9 == 0 && frame_refs(frame) != 0);
+	return c->space->pt.ops->map_new(&c->c, frame_hpa(frame), pt_block_level(frame),
+					 attr | PT_TRACKED);
+}
 
 /*
  * Maps [start, start + len), untracked memory (a device's), with the largest pages that fit, and

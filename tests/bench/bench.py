@@ -3,7 +3,7 @@
 """Instruction counts of the paths through Nestling, on qemu-tcg-svm.
 
 QEMU counts every instruction (-icount shift=0), and the time-stamp counter shows the count: exact, and
-the same on every machine. bench.py --kernel ELF --guests FOLDER --out FILE.json
+the same on every machine. bench.py --kernel ELF --checked ELF --guests FOLDER --out FILE.json
 """
 import argparse
 import json
@@ -28,7 +28,7 @@ GOALS = {
 def measure(kernel, guests, mem):
     """name -> instructions, from one boot with `mem` MiB."""
     with tempfile.TemporaryDirectory(prefix="nestling-bench-") as folder:
-        beds.make_iso(folder + "/b.iso", kernel, [(guests + "/bench.elf", "mem=16M")],
+        beds.make_iso(folder + "/b.iso", kernel, [(guests + "/bench.elf", ["mem=16M"])],
                       "console=script")
         machine = beds.BEDS["qemu-tcg-svm"].start(folder + "/b.iso", mem=mem, icount=True)
         try:
@@ -53,24 +53,26 @@ def measure(kernel, guests, mem):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--kernel", required=True)
+    p.add_argument("--checked", required=True)
     p.add_argument("--guests", required=True)
     p.add_argument("--out", required=True)
     a = p.parse_args()
     rows = []
     counts = measure(a.kernel, a.guests, 512)
-    print("%-62s %12s %12s   %s" % ("instructions", "Nestling", "goal", "others"))
+    checked = measure(a.checked, a.guests, 512)
+    print("%-62s %10s %10s %10s   %s" % ("instructions", "Nestling", "checked", "goal", "others"))
     for name, (what, goal, others) in GOALS.items():
         if name not in counts:
             sys.exit("the guest did not report '%s': %s" % (name, counts))
-        print("%-62s %12d %12d   %s" % (what, counts[name], goal, others))
+        print("%-62s %10d %10d %10d   %s" % (what, counts[name], checked[name], goal, others))
         rows.append({"id": "exit." + name, "unit": "instructions", "value": counts[name],
                      "limit": goal, "ratio": round(counts[name] / goal, 3),
                      "instructions": counts[name], "samples": 1})
     for name in sorted(set(counts) - set(GOALS)):
-        print("%-62s %12d" % (name, counts[name]))
+        print("%-62s %10d %10d" % (name, counts[name], checked[name]))
     for mem in (256, 1024, 2048, 3072):
         value = measure(a.kernel, a.guests, mem)["boot"]
-        print("%-62s %12d" % ("hand-over to the first guest instruction with %d MiB" % mem, value))
+        print("%-62s %10d" % ("hand-over to the first guest instruction with %d MiB" % mem, value))
         rows.append({"id": "boot.%dM" % mem, "unit": "instructions", "value": value, "limit": None,
                      "ratio": None, "instructions": value, "samples": 1})
     with open(a.out, "w") as f:
