@@ -127,6 +127,7 @@ static void devices_setup(void)
 	apic_setup(registers);
 	apic_enable();
 	apic_calibrate();
+	uart_listen();
 	per_cpu[0].apic_id = apic_id();
 	atomic_store(&per_cpu[0].online, true);
 }

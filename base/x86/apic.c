@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "base/x86/apic.h"
 
+#include <stddef.h>
+
+#include "base/log.h"
 #include "base/x86/msr.h"
+#include "base/x86/pic.h"
 #include "base/x86/port.h"
 #include "base/x86/regs.h"
 #include "base/x86/trap.h"
@@ -24,6 +28,7 @@ enum {
 #define APIC_BASE_X2  (1u << 10)
 #define APIC_BASE_ON  (1u << 11)
 #define APIC_SVR_ON   (1u << 8)
+#define APIC_EXTINT   (7u << 8)
 #define APIC_MASKED   (1u << 16)
 #define APIC_DIVIDE_1 0xb
 #define ICR_ASSERT    (1u << 14)
@@ -32,7 +37,8 @@ enum {
 #define ICR_INIT      (5u << 8)
 #define ICR_STARTUP   (6u << 8)
 
-#define PIT_HZ 1193182
+#define PIT_HZ	  1193182
+#define PIT_TRIES 1000000 /* about a second on a machine without one */
 
 uint64_t tsc_per_ms = 1000000;
 static uint64_t timer_per_ms = 1000000;
@@ -61,28 +67,18 @@ bool apic_needs_mapping(hpa_t *at)
 	return (base & APIC_BASE_X2) == 0;
 }
 
-static void legacy_mask(void)
-{
-	/* Remapped first, so that a spurious interrupt is not taken for an exception. */
-	static const uint8_t init[][2] = {
-		{ 0x20, 0x11 }, { 0xa0, 0x11 }, { 0x21, 0x20 }, { 0xa1, 0x28 }, { 0x21, 0x04 },
-		{ 0xa1, 0x02 }, { 0x21, 0x01 }, { 0xa1, 0x01 }, { 0x21, 0xff }, { 0xa1, 0xff },
-	};
-
-	for (unsigned i = 0; i < sizeof(init) / sizeof(init[0]); i++)
-		port_out8(init[i][0], init[i][1]);
-}
-
 void apic_setup(hva_t at)
 {
-	registers = at.hva != 0 ? hva_ptr(at) : 0;
-	legacy_mask();
+	registers = at.hva != 0 ? hva_ptr(at) : NULL;
+	pic_setup();
 	trap_set_irq(VECTOR_TIMER, apic_eoi);
 }
 
 void apic_enable(void)
 {
-	msr_write(MSR_APIC_BASE, msr_read(MSR_APIC_BASE) | APIC_BASE_ON);
+	/* All CPUs in the mode that the boot CPU was found in. */
+	msr_write(MSR_APIC_BASE,
+		  msr_read(MSR_APIC_BASE) | APIC_BASE_ON | (registers == NULL ? APIC_BASE_X2 : 0));
 	apic_write(APIC_TPR, 0);
 	apic_write(APIC_LVT_TIMER, APIC_MASKED | VECTOR_TIMER);
 	apic_write(APIC_LVT_LINT0, APIC_MASKED);
@@ -91,11 +87,16 @@ void apic_enable(void)
 	apic_write(APIC_SVR, APIC_SVR_ON | VECTOR_SPURIOUS);
 }
 
+void apic_accept_pic(void)
+{
+	apic_write(APIC_LVT_LINT0, APIC_EXTINT);
+}
+
 uint32_t apic_id(void)
 {
 	uint32_t id = apic_read(APIC_ID);
 
-	return registers != 0 ? id >> 24 : id;
+	return registers != NULL ? id >> 24 : id;
 }
 
 void apic_eoi(void)
@@ -105,7 +106,9 @@ void apic_eoi(void)
 
 static void apic_send(uint32_t apic_id, uint32_t command)
 {
-	if (registers == 0) {
+	if (registers == NULL) {
+		/* Stores may overtake this write, unlike one to memory. (SDM vol. 3, 11.12.3) */
+		__asm__ volatile("mfence; lfence" ::: "memory");
 		msr_write(MSR_X2APIC + APIC_ICR / 16, (uint64_t)apic_id << 32 | command);
 		return;
 	}
@@ -133,7 +136,8 @@ void apic_send_startup(uint32_t apic_id, uint8_t page)
 void apic_calibrate(void)
 {
 	const uint16_t count = PIT_HZ / 1000;
-	uint64_t start, tries = 0;
+	unsigned tries = 0;
+	uint64_t start, ticks, timer;
 
 	/* PIT channel 2, mode 0, gate on: its output goes high after `count` ticks. */
 	port_out8(0x61, (uint8_t)((port_in8(0x61) & ~2) | 1));
@@ -142,15 +146,17 @@ void apic_calibrate(void)
 	port_out8(0x42, count >> 8);
 	apic_write(APIC_TIMER_INITIAL, UINT32_MAX);
 	start = tsc_read();
-	while ((port_in8(0x61) & 0x20) == 0 && tries < 10000000)
+	while ((port_in8(0x61) & 0x20) == 0 && tries < PIT_TRIES)
 		tries++;
-	tsc_per_ms = tsc_read() - start;
-	timer_per_ms = UINT32_MAX - apic_read(APIC_TIMER_CURRENT);
+	ticks = tsc_read() - start;
+	timer = UINT32_MAX - apic_read(APIC_TIMER_CURRENT);
 	apic_write(APIC_TIMER_INITIAL, 0);
-	if (tsc_per_ms == 0)
-		tsc_per_ms = 1000000;
-	if (timer_per_ms == 0)
-		timer_per_ms = 1000;
+	if (tries == PIT_TRIES || ticks == 0 || timer == 0) {
+		log_warn("no timer (PIT) to measure the clocks by: times are guesses");
+		return;
+	}
+	tsc_per_ms = ticks;
+	timer_per_ms = timer;
 }
 
 void apic_timer(uint64_t tsc_ticks)

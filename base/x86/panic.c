@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "base/panic.h"
 
-#include <arch/layout.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -10,13 +9,14 @@
 #include "base/x86/percpu.h"
 #include "base/x86/power.h"
 #include "base/x86/regs.h"
+#include "base/x86/stop.h"
+#include "base/x86/trap.h"
 #include "base/x86/uart.h"
 
 #define BACKTRACE_MAX 24
+#define NOBODY	      MAX_CPUS
 
-extern const char image_start[], image_text_end[];
-
-static _Atomic bool panicking;
+static _Atomic unsigned panicking = NOBODY;
 
 static void raw_put(struct print_sink *sink, char c)
 {
@@ -26,22 +26,35 @@ static void raw_put(struct print_sink *sink, char c)
 	uart_put(c);
 }
 
-/* Frame pointers lead from caller to caller; a stack ends with a zero. */
-static void backtrace(struct print_sink *out)
+/*
+ * Frame pointers lead from caller to caller, across a trap too; a stack ends with a zero. Nothing
+ * here trusts them: the stack may be what is broken.
+ */
+static void backtrace(struct print_sink *out, const void *innermost)
 {
-	const uint64_t *frame = __builtin_frame_address(0);
+	uint64_t frame = (uint64_t)(uintptr_t)innermost, rip;
 
-	for (unsigned i = 0; i < BACKTRACE_MAX && (uint64_t)(uintptr_t)frame >= LINEAR_BASE; i++) {
-		uint64_t rip = frame[1];
-
-		if (rip < (uint64_t)(uintptr_t)image_start ||
-		    rip >= (uint64_t)(uintptr_t)image_text_end)
+	for (unsigned i = 0; i < BACKTRACE_MAX && frame != 0; i++) {
+		if (word_read_safe(hva(frame + 8), &rip) != 0 ||
+		    word_read_safe(hva(frame), &frame) != 0)
 			break;
 		print_to(out, "  called from %016llx\n", (unsigned long long)rip);
-		if (frame[0] <= (uint64_t)(uintptr_t)frame)
-			break;
-		frame = (const uint64_t *)(uintptr_t)frame[0];
 	}
+}
+
+/* Only the first CPU tells its story, and only once. */
+static void panic_claim(struct print_sink *out)
+{
+	unsigned owner = NOBODY;
+
+	if (atomic_compare_exchange_strong(&panicking, &owner, cpu_id()))
+		return;
+	if (owner == cpu_id()) {
+		print_to(out, "\nPANIC while telling of a panic\n");
+		power_off(false);
+	}
+	for (;;)
+		__asm__ volatile("cli; hlt");
 }
 
 void panic(const char *fmt, ...)
@@ -50,17 +63,14 @@ void panic(const char *fmt, ...)
 	va_list args;
 
 	__asm__ volatile("cli");
-	if (atomic_exchange(&panicking, true)) {
-		/* The first one is telling its story; a panic while panicking must not drown it. */
-		for (;;)
-			__asm__ volatile("cli; hlt");
-	}
+	panic_claim(&out);
+	stop_others();
 	print_to(&out, "\nPANIC on CPU %u: ", cpu_id());
 	va_start(args, fmt);
 	vprint_to(&out, fmt, args);
 	va_end(args);
 	print_to(&out, "\n  cr0 %llx cr3 %llx cr4 %llx\n", (unsigned long long)cr0_read(),
 		 (unsigned long long)cr3_read(), (unsigned long long)cr4_read());
-	backtrace(&out);
+	backtrace(&out, __builtin_frame_address(0));
 	power_off(false);
 }

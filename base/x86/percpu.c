@@ -64,6 +64,8 @@ static void protections_setup(void)
 	cr4 |= CR4_OSFXSR | CR4_OSXMMEXCPT;
 	if (cpuid_leaf(1, 0).ecx >> 26 & 1)
 		cr4 |= CR4_OSXSAVE;
+	/* Turned off and on, PGE drops the translations that the boot tables had made global. */
+	cr4_write(cr4 & ~CR4_PGE);
 	cr4_write(cr4);
 	cr0_write((cr0_read() | CR0_WP | CR0_NE | CR0_MP) & ~(CR0_CD | CR0_NW | CR0_EM | CR0_TS));
 	msr_write(MSR_EFER, msr_read(MSR_EFER) | EFER_NXE);

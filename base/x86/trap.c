@@ -5,9 +5,11 @@
 
 #include "base/err.h"
 #include "base/panic.h"
+#include "base/x86/apic.h"
 #include "base/x86/msr.h"
 #include "base/x86/percpu.h"
 #include "base/x86/regs.h"
+#include "base/x86/stop.h"
 
 struct gate {
 	uint16_t offset0, selector;
@@ -28,6 +30,9 @@ extern const char trap_stubs[];
 extern const struct fixup fixups_start[], fixups_end[];
 
 #define STUB_SIZE 16
+
+_Static_assert(offsetof(struct trap_frame, rbp) == 80, "base/x86/trap_entry.S");
+_Static_assert(offsetof(struct trap_frame, rip) == 136, "base/x86/trap_entry.S");
 
 static struct gate idt[256] __attribute__((aligned(16)));
 static void (*irq_handlers[256])(void);
@@ -77,6 +82,8 @@ void trap_dispatch_irq(unsigned vector)
 {
 	if (irq_handlers[vector] != NULL)
 		irq_handlers[vector]();
+	else if (vector != VECTOR_SPURIOUS)
+		apic_eoi(); /* or it would keep all that rank below it out for ever */
 }
 
 static uint64_t place(const int32_t *relative)
@@ -87,6 +94,10 @@ static uint64_t place(const int32_t *relative)
 /* Sends a faulting instruction that was marked as such to its way out. */
 static bool fixup_apply(struct trap_frame *f)
 {
+	/* What strikes there by chance, as a machine check may, is not the instruction's fault. */
+	if (f->vector != VECTOR_UD && f->vector != VECTOR_SS && f->vector != VECTOR_GP &&
+	    f->vector != VECTOR_PF)
+		return false;
 	for (const struct fixup *x = fixups_start; x < fixups_end; x++) {
 		if (place(&x->at) == f->rip) {
 			f->rip = place(&x->to);
@@ -127,6 +138,7 @@ static const char *exception_name(uint64_t vector)
 void trap_frame_dispatch(struct trap_frame *f)
 {
 	if (f->vector == VECTOR_NMI) {
+		stop_if_asked();
 		if (nmi_handler != NULL)
 			nmi_handler(f);
 	} else if (f->vector >= 32) {
@@ -160,4 +172,24 @@ int msr_read_safe(uint32_t msr, uint64_t *v)
 			 : "memory");
 	*v = fault ? 0 : (uint64_t)hi << 32 | lo;
 	return fault ? -EIO : 0;
+}
+
+int word_read_safe(hva_t at, uint64_t *v)
+{
+	uint64_t value = 0;
+	uint32_t fault = 1;
+
+	__asm__ volatile("1:\tmovq (%2), %0\n\t"
+			 "xorl %1, %1\n"
+			 "2:\n\t"
+			 ".pushsection .fixups, \"a\"\n\t"
+			 ".long 1b - ., 2b - .\n\t"
+			 ".popsection"
+			 : "+&r"(value), "+&r"(fault)
+			 : "r"(at.hva)
+			 : "memory");
+	if (fault)
+		return -EFAULT;
+	*v = value;
+	return 0;
 }

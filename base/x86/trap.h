@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "base/addr.h"
+
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rdx, rcx, rbx, rax;
 	uint64_t vector, error;
@@ -16,12 +18,13 @@ enum {
 	VECTOR_NMI = 2,
 	VECTOR_UD = 6,
 	VECTOR_DF = 8,
+	VECTOR_SS = 12,
 	VECTOR_GP = 13,
 	VECTOR_PF = 14,
 	VECTOR_AC = 17,
 	VECTOR_MC = 18,
+	VECTOR_PIC = 0x20, /* the legacy controllers' 16 lines */
 	VECTOR_TIMER = 0x40,
-	VECTOR_UART = 0x41,
 	VECTOR_SPURIOUS = 0xff,
 };
 
@@ -34,10 +37,13 @@ void trap_load(void);
 /* What happens on an interrupt vector (>= 32). It runs with interrupts off and sends the EOI. */
 void trap_set_irq(unsigned vector, void (*handler)(void));
 
-/* What happens on an NMI. May change the frame. */
+/* What happens on an NMI that does not end this CPU (base/x86/stop.h). May change the frame. */
 void trap_set_nmi(void (*handler)(struct trap_frame *f));
 
 /* The handler of an interrupt that the CPU acknowledged when a guest left. */
 void trap_dispatch_irq(unsigned vector);
+
+/* Reads eight bytes that may not be there: 0, or -EFAULT (*v is left alone). */
+int word_read_safe(hva_t at, uint64_t *v);
 
 #endif

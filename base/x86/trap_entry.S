@@ -35,10 +35,14 @@ trap_common:
 	pushq %r14
 	pushq %r15
 	movq %rsp, %rdi
-	movq %rsp, %rbp
+	movq %rsp, %rbx
 	andq $-16, %rsp
+	/* As if the interrupted code had called: a backtrace goes on there. */
+	pushq 136(%rdi)
+	pushq 80(%rdi)
+	movq %rsp, %rbp
 	call trap_frame_dispatch
-	movq %rbp, %rsp
+	movq %rbx, %rsp
 	popq %r15
 	popq %r14
 	popq %r13

@@ -8,7 +8,8 @@
  *            then=exit                            no mailbox
  *
  * The mailbox, struct mailbox at 0x7000: write `at` and `value`, then `command`; when it is done,
- * `result` is there, `done` is one more, and `command` is 0 again.
+ * `result` is there, `done` is one more, and `command` is 0 again. It and the counters are there
+ * before the line "touch: done N pages" is.
  *
  * Counters, 64 bits each, in the counter's page: the first vCPU increments the first one on each
  * turn of its loop, unless there is a second vCPU: that one increments the second for ever, without
@@ -113,6 +114,9 @@ int main(void)
 	char then[8];
 
 	counter_page = option_number("counter", 0x600000);
+	/* Who reads "done" may use the mailbox, and look at the counters, at once. */
+	box->done = 0;
+	*qword(counter_page) = 0;
 	touch_pages();
 	if (option_text("then", then, sizeof(then)) && then[0] == 'e')
 		return 0;

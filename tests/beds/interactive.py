@@ -95,7 +95,8 @@ def typing_at_the_console(s):
     rows = user.runs("")
     assert rows[-1].startswith("  200000 -> "), rows
     user.types("g\t\t")
-    assert "guests  guest" in user.has_typed("guest").rows[-2]
+    user.sees(lambda screen: screen.last() == PROMPT + "guest"
+              and "guests  guest" in screen.rows[-2])
     user.types("\025")
     user.has_typed("")
     assert user.runs("guets") == ["error: unknown command 'guets': did you mean 'guests'?"]
