@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "boot/options.h"
 
+#include "base/err.h"
 #include "base/parse.h"
 #include "base/print.h"
 #include "base/string.h"
@@ -66,8 +67,12 @@ unsigned options_parse(const char *line, struct options *out, void (*complain)(c
 	*out = (struct options){ .log = LOG_INFO };
 	format(copy, sizeof(copy), "%s", line);
 	n = parse_words(copy, words, WORDS_MAX);
-	if (n < 0) {
-		complain("command line: more than 32 options, or a quote that is not closed");
+	if (n == -E2BIG) {
+		complain("command line: more than 32 options: the rest is left out");
+		wrong++;
+		n = WORDS_MAX;
+	} else if (n < 0) {
+		complain("command line: a quote is not closed: no option counts");
 		return 1;
 	}
 	for (int i = 0; i < n; i++) {

@@ -117,10 +117,13 @@ static void not_a_line_of_words(void)
 	one_complaint("\"log=debug", "quote", "", "");
 	for (unsigned i = 0; i < 33; i++)
 		strcat(many, "x ");
-	one_complaint(many, "32", "options", "");
-	many[64] = '\0';
+	memcpy(many, "log=warn ", 9);
+	CU_ASSERT_EQUAL(parse(many, &o), 28);
+	CU_ASSERT_EQUAL(o.log, LOG_WARN);
+	strcat(many, "x x x y");
 	CU_ASSERT_EQUAL(parse(many, &o), 32);
-	CU_ASSERT_EQUAL(complaint_count, 32);
+	CU_ASSERT_PTR_NOT_NULL(strstr(complaints[0], "32 options"));
+	CU_ASSERT_EQUAL(o.log, LOG_WARN);
 }
 
 /* As long a line as the boot information holds; a long value does not make a long message. */
