@@ -141,8 +141,25 @@ static inline struct frame *stack_pop(struct frame_stack *s)
 	return s->frame[count - 1];
 }
 
+/*
+ * Turns over what lies above the lowest `keep` frames. Frames are found upwards and taken off a
+ * stack downwards: turned over, one touch after the other gets neighbouring frames, which is easier
+ * on caches, on prefetchers, and on whoever reads the list of a guest's mappings.
+ */
+static void stack_turn(struct frame_stack *s, unsigned keep)
+{
+	for (unsigned low = keep, high = stack_count(s); low + 1 < high; low++) {
+		struct frame *f = s->frame[low];
+
+		s->frame[low] = s->frame[--high];
+		s->frame[high] = f;
+	}
+}
+
 static __attribute__((noinline)) void stack_refill(struct frame_stack *s)
 {
+	unsigned before = stack_count(s);
+
 	spin_lock(&buddy.lock);
 	while (stack_count(s) < STACK_BATCH) {
 		struct frame *f = buddy_alloc(0);
@@ -152,6 +169,7 @@ static __attribute__((noinline)) void stack_refill(struct frame_stack *s)
 		stack_push(s, f);
 	}
 	spin_unlock(&buddy.lock);
+	stack_turn(s, before);
 }
 
 static void stack_spill(struct frame_stack *s, unsigned keep)
@@ -309,7 +327,7 @@ void frame_alloc_add(hpa_t start, uint64_t bytes)
 unsigned frame_alloc_prezero(unsigned n)
 {
 	struct cpu_frames *c = &cpus[cpu_id()];
-	unsigned added = 0;
+	unsigned added = 0, before = stack_count(&c->zeroed);
 
 	while (added < n && stack_count(&c->zeroed) < STACK_MAX) {
 		bool zero;
@@ -324,6 +342,7 @@ unsigned frame_alloc_prezero(unsigned n)
 			break;
 		added++;
 	}
+	stack_turn(&c->zeroed, before);
 	return added;
 }
 
