@@ -49,28 +49,20 @@ def attach(machine):
     old = termios.tcgetattr(0) if os.isatty(0) else None
     if old:
         tty.setraw(0)
-    machine.sock.settimeout(None)
-    keys, inputs = Keys(), [0, machine.sock]
+    keys, inputs = Keys(), [0]
+    machine.listener(lambda data: os.write(1, data))
     try:
-        while True:
-            ready = select.select(inputs, [], [], 1)[0]
-            if machine.sock in ready:
-                data = machine.sock.recv(4096)
-                if not data:
-                    return
-                machine.log += data
-                os.write(1, data)
-            if 0 in ready:
-                typed = os.read(0, 256)
-                if not typed:
-                    inputs.remove(0)
-                data, over = keys.take(typed)
-                machine.sock.sendall(data)
-                if over:
-                    return
-            if not ready and machine.process.poll() is not None:
+        while machine.talks:
+            if not select.select(inputs, [], [], 0.1)[0]:
+                continue
+            typed = os.read(0, 256)
+            if not typed:
+                inputs = []
+            data, over = keys.take(typed)
+            machine.sock.sendall(data)
+            if over:
                 return
-    except (ConnectionError, BrokenPipeError):
+    except OSError:
         return
     finally:
         if old:

@@ -20,19 +20,20 @@ import cases
 import interactive  # noqa: F401 (registers its cases)
 
 
-def start(case, options, args, folder):
+def start(case, args, folder):
+    options = case.options
     guests = options.get("guests", [])
     if callable(guests):
         guests = guests(folder)
     modules = [(file if file.endswith(".elf") else "%s/%s.elf" % (args.guests, file), line)
                for file, line in guests]
-    iso = folder + "/test.iso"
-    firmware = options.get("firmware", "bios")
+    iso, firmware = folder + "/test.iso", options.get("firmware", "bios")
+    files = [file for file, _ in modules if file not in options.get("missing", [])]
     beds.make_iso(iso, args.kernel, modules, options.get("cmdline", "console=script"),
-                  slim=firmware == "bios")
-    bed = beds.BEDS[case.bed]
-    return bed.start(iso, cpus=options.get("cpus", 1), mem=options.get("mem", 256),
-                     firmware=firmware, model=options.get("model"))
+                  slim=firmware == "bios", files=list(dict.fromkeys(files)))
+    more = {"debug": options["debug"](args)} if "debug" in options else {}
+    return beds.BEDS[case.bed].start(iso, cpus=options.get("cpus", 1), mem=options.get("mem", 256),
+                                     firmware=firmware, model=options.get("model"), **more)
 
 
 def run(case, args):
@@ -45,8 +46,8 @@ def run(case, args):
     machine = None
     with tempfile.TemporaryDirectory(prefix="nestling-test-") as folder:
         try:
-            machine = start(case, case.options, args, folder)
-            session = cases.Session(machine, bed.kind == "bochs")
+            machine = start(case, args, folder)
+            session = cases.Session(machine, bed.kind == "bochs", args)
             if "interactive" not in case.options.get("cmdline", ""):
                 session.ready()
             case.run(session)
