@@ -12,6 +12,7 @@
 #include "hv/hv.h"
 
 #define PROMPT	     "nestling> "
+#define CTRL_C	     3
 #define WORDS_MAX    16
 /* One line of a command's answer; regs --json is the longest. Longer ones would be broken. */
 #define COMMAND_LINE 2048
@@ -21,10 +22,13 @@
 static struct {
 	struct spinlock lock; /* the port: whole lines, and the prompt (LOCK_LEAF) */
 	enum console_mode mode;
-	bool greeted;	/* the first prompt has been given */
-	bool prompting; /* the prompt is on the screen */
-	bool failed;	/* some command of a script has */
-	bool cut;	/* the script's line is too long */
+	bool greeted;		      /* the first prompt has been given */
+	bool prompting;		      /* the prompt is on the screen */
+	bool failed;		      /* some command of a script has */
+	bool cut;		      /* the script's line is too long */
+	bool dropped;		      /* ctrl-c: the rest of the answer is not shown */
+	char ahead[EDIT_LINE];	      /* typed while a command ran, a ring */
+	unsigned ahead_in, ahead_out; /* ever put and taken; they wrap */
 	struct edit edit;
 } console = { .lock = SPINLOCK_INIT(LOCK_LEAF) };
 
@@ -74,11 +78,36 @@ struct command_sink {
 	size_t len;
 };
 
+/* Looks for ctrl-c; what else is typed is kept for later, what finds no room stays in the port. */
+static void watch_keys(void)
+{
+	int c;
+
+	while (console.ahead_in - console.ahead_out < EDIT_LINE && (c = uart_get()) >= 0) {
+		if (c == CTRL_C) {
+			console.dropped = true;
+			console.ahead_out = console.ahead_in;
+		} else {
+			console.ahead[console.ahead_in++ % EDIT_LINE] = (char)c;
+		}
+	}
+}
+
+static int next_char(void)
+{
+	if (console.ahead_out != console.ahead_in)
+		return (uint8_t)console.ahead[console.ahead_out++ % EDIT_LINE];
+	return uart_get();
+}
+
 static void command_flush(struct command_sink *s)
 {
 	s->line[s->len] = '\0';
 	s->len = 0;
-	line_out("", "", s->line);
+	if (console.mode == CONSOLE_INTERACTIVE)
+		watch_keys();
+	if (!console.dropped)
+		line_out("", "", s->line);
 }
 
 static void command_put(struct print_sink *sink, char c)
@@ -227,6 +256,9 @@ static void run_line(char *line)
 	console.cut = false;
 	if (sink.len != 0)
 		command_flush(&sink);
+	if (console.dropped)
+		line_out("^C", "", "");
+	console.dropped = false;
 	if (console.mode == CONSOLE_SCRIPT) {
 		console.failed |= err != 0;
 		line_out(err == 0 ? "%ok" : "%error", "", "");
@@ -331,7 +363,7 @@ static bool console_poll(void)
 
 	if (!console.greeted)
 		greet();
-	for (unsigned i = 0; i < BURST && (c = uart_get()) >= 0; i++) {
+	for (unsigned i = 0; i < BURST && (c = next_char()) >= 0; i++) {
 		busy = true;
 		if (take_char((char)c)) {
 			line_complete();

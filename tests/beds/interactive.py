@@ -5,7 +5,7 @@ import re
 import time
 
 from beds import BedError
-from cases import ALL, BOTH, TOUCH, case
+from cases import ALL, BOTH, TCG, TOUCH, case
 
 UP, LEFT, HOME, DELETE = "\033[A", "\033[D", "\033[H", "\033[3~"
 PROMPT = "nestling> "
@@ -142,6 +142,34 @@ def guest_speaks_while_typing(s):
       guests=[("memtest", "mem=16M start=no cpu=1 cmdline=limit=4M")])
 def guest_speaks_on_another_cpu(s):
     speaks(s, 1)
+
+
+@case(beds=TCG, cmdline="console=interactive", guests=[("touch", "mem=16M")])
+def answer_is_dropped(s):
+    """ctrl-c ends a long answer; what is typed while a command answers is the next line."""
+    user = User(s)
+    user.sees(lambda screen: any("touch: done" in r for r in screen.rows))
+    user.has_typed("")
+    full = len(user.runs("help"))
+    assert full > 20
+    for _ in range(10):
+        # ctrl-c is in the port before the command has said its last line.
+        user.types("help\r\003")
+        rows = user.sees(lambda screen: screen.rows[-2:-1] and "^C" in screen.rows[-2] and
+                         screen.last() == PROMPT.rstrip()).rows
+        asked = max(i for i, r in enumerate(rows) if r.rstrip() == PROMPT + "help")
+        if rows[-2] == "^C" and len(rows) - asked - 3 < full:
+            break
+        user.runs("")
+    else:
+        raise AssertionError("no answer was cut:\n" + "\n".join(rows[-30:]))
+    user.types("help\rguest touch\rlog\rme")
+    rows = user.has_typed("me").rows
+    assert rows[-2] == "info" and rows[-3] == PROMPT + "log", rows[-8:]
+    assert any(r == PROMPT + "guest touch" for r in rows)
+    user.types("\003")
+    user.types("quit\r")
+    assert s.machine.wait(30 * s.slow)
 
 
 def script(s, lines):
