@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import beds
 import cases
+import boots  # noqa: F401 (registers its cases)
 import interactive  # noqa: F401 (registers its cases)
 
 
