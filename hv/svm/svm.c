@@ -15,9 +15,9 @@
 #include "base/x86/cpuid.h"
 #include "base/x86/msr.h"
 #include "base/x86/regs.h"
+#include "hv/firmware.h"
 #include "mm/frame_alloc.h"
 
-#define VM_CR_SVMDIS   (1u << 4)
 #define MSRPM_ORDER    1
 #define IOPM_ORDER     2
 #define FEATURE_NPT    (1u << 0)
@@ -60,20 +60,16 @@ static int svm_setup_tables(void)
 
 static int svm_setup(char *why, size_t why_size)
 {
-	struct cpuid features;
+	bool has = (cpuid_leaf(0x80000001, 0).ecx >> 2 & 1) != 0;
+	struct cpuid features = cpuid_leaf(0x8000000a, 0);
+	const char *text;
+	uint64_t vm_cr;
 
-	if ((cpuid_leaf(0x80000001, 0).ecx >> 2 & 1) == 0) {
-		format(why, why_size,
-		       "this CPU has no AMD-V (SVM): switch it on in the firmware, or use QEMU "
-		       "with "
-		       "-cpu max,+svm,+npt");
-		return -ENODEV;
-	}
-	features = cpuid_leaf(0x8000000a, 0);
-	if ((features.edx & FEATURE_NPT) == 0) {
-		format(why, why_size,
-		       "this CPU's AMD-V has no nested paging (NPT): use a newer CPU, or QEMU with "
-		       "-cpu max,+svm,+npt");
+	/* Some emulators do not have the register; then nothing is locked. */
+	msr_read_safe(MSR_VM_CR, &vm_cr);
+	text = firmware_refuses_svm(has, (features.edx & FEATURE_NPT) != 0, vm_cr);
+	if (text != NULL) {
+		format(why, why_size, "%s", text);
 		return -ENODEV;
 	}
 	svm_nrips = (features.edx & FEATURE_NRIPS) != 0;
@@ -91,17 +87,7 @@ static int svm_setup(char *why, size_t why_size)
 static int svm_cpu_enable(char *why, size_t why_size)
 {
 	struct svm_cpu *c = &svm_cpu[cpu_id()];
-	uint64_t vm_cr;
 
-	/* Some emulators do not have the register; then nothing is locked. */
-	msr_read_safe(MSR_VM_CR, &vm_cr);
-	if (vm_cr & VM_CR_SVMDIS) {
-		format(why, why_size,
-		       "AMD-V is disabled by the firmware (VM_CR = 0x%llx): enable SVM in the "
-		       "firmware's setup",
-		       (unsigned long long)vm_cr);
-		return -ENODEV;
-	}
 	c->area = frame_alloc(0, FRAME_KERNEL, ALLOC_ZERO);
 	c->host = frame_alloc(0, FRAME_KERNEL, ALLOC_ZERO);
 	if (c->area == NULL || c->host == NULL) {

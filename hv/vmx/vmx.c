@@ -17,6 +17,7 @@
 #include "base/x86/msr.h"
 #include "base/x86/percpu.h"
 #include "base/x86/trap.h"
+#include "hv/firmware.h"
 #include "hv/vmx/vmcs.h"
 #include "mm/frame_alloc.h"
 #include "mm/kspace.h"
@@ -54,17 +55,11 @@ static int refuse(char *why, size_t why_size, const char *text)
 static int check_firmware(char *why, size_t why_size)
 {
 	uint64_t control;
+	bool readable = msr_read_safe(MSR_FEATURE_CONTROL, &control) == 0;
+	const char *text = firmware_refuses_vmx((cpuid_leaf(1, 0).ecx >> 5 & 1) != 0, readable,
+						control);
 
-	if ((cpuid_leaf(1, 0).ecx >> 5 & 1) == 0)
-		return refuse(why, why_size,
-			      "this CPU has no VT-x: use a CPU that has it, or the bed bochs-vmx");
-	if (msr_read_safe(MSR_FEATURE_CONTROL, &control) != 0)
-		return 0;
-	if ((control & FEATURE_CONTROL_LOCK) != 0 && (control & FEATURE_CONTROL_VMX) == 0)
-		return refuse(
-			why, why_size,
-			"VT-x is locked off by the firmware: enable VT-x in the firmware's setup");
-	return 0;
+	return text != NULL ? refuse(why, why_size, text) : 0;
 }
 
 static int vmx_setup(char *why, size_t why_size)

@@ -4,7 +4,7 @@
 HOST_CC ?= gcc
 HOST_SRCS := $(filter-out base/x86/%, $(wildcard base/*.c mm/*.c ept/*.c vmio/*.c guest/*.c)) \
 	$(wildcard boot/boot_info.c boot/acpi.c boot/options.c) \
-	$(wildcard hv/cpuid.c hv/msr.c hv/console/edit.c hv/console/json.c hv/console/args.c \
+	$(wildcard hv/cpuid.c hv/msr.c hv/firmware.c hv/vmx/controls.c hv/console/edit.c hv/console/json.c hv/console/args.c \
 	hv/console/coalesce.c hv/console/sweep.c) tests/host/arena.c
 UNIT_SRCS := $(wildcard tests/unit/*.c)
 MODEL_SRCS := $(wildcard tests/model/*.c)
