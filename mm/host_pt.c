@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "mm/host_pt.h"
 
-#include "mm/host_format.h"
+#include "mm/x86_fmt.h"
 
-#define FMT_LEVELS	    4
-#define FMT_NODE_KIND	    FRAME_HOST_TABLE
-#define FMT_HW_MARKS(level) (X86_A | X86_D)
-#define FMT_VA_FIRST	    0xffff800000000000
-#define FMT_VA_LAST	    0xfffffffffffeffff
+#define FMT_NODE_KIND FRAME_HOST_TABLE
+#define FMT_VA_FIRST  0xffff800000000000
+#define FMT_VA_LAST   0xfffffffffffeffff
 
 /* The upper half, without its last 64 KiB, so that the end of a range never wraps to 0. */
 static struct pt_limits fmt_limits = {
@@ -26,11 +24,6 @@ void host_pt_setup(bool page_1g, unsigned maxphyaddr)
 	fmt_limits.hpa_limit = UINT64_C(1) << maxphyaddr;
 }
 
-static inline bool fmt_is_leaf(uint64_t raw, unsigned level)
-{
-	return level == 1 || (raw & X86_PS) != 0;
-}
-
 static inline uint64_t fmt_leaf_bits(pt_attr_t attr, unsigned level)
 {
 	return x86_leaf_bits(attr, level) | (attr & PT_USER ? X86_U : 0) |
@@ -43,39 +36,10 @@ static inline pt_attr_t fmt_attr(uint64_t raw, unsigned level)
 	return x86_attr(raw) | (raw & X86_U ? PT_USER : 0) | (raw & X86_G ? PT_GLOBAL : 0);
 }
 
-static inline uint64_t fmt_table(hpa_t table, unsigned level)
-{
-	(void)level;
-	return table.hpa | X86_VALID | X86_P | X86_W | X86_U | X86_A;
-}
-
-static inline hpa_t fmt_hpa(uint64_t raw, unsigned level)
-{
-	(void)level;
-	return hpa(raw & X86_ADDRESS);
-}
-
-static inline uint64_t fmt_address_bits(hpa_t at, unsigned level)
-{
-	(void)level;
-	return at.hpa;
-}
-
 static inline uint64_t fmt_rights_mask(unsigned level)
 {
 	(void)level;
 	return X86_RIGHTS_MASK | X86_U | X86_G;
-}
-
-static inline uint64_t fmt_marks(pt_attr_t attr, unsigned level)
-{
-	(void)level;
-	return x86_marks(attr);
-}
-
-static inline bool fmt_attr_ok(pt_attr_t attr)
-{
-	return x86_attr_ok(attr);
 }
 
 #include "mm/engine.h"
