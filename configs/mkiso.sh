@@ -17,9 +17,10 @@ for guest in "$@"; do
 	cp "$guest" "$tree/guests/"
 done
 modules="multiboot2 normal iso9660 biosdisk serial echo"
-options=()
+# No menu is ever drawn: neither fonts nor translations are needed.
+options=(--fonts= --locales= --themes=)
 if [ "${SLIM:-0}" = 1 ]; then
-	options=(-d /usr/lib/grub/i386-pc "--install-modules=$modules")
+	options+=(-d /usr/lib/grub/i386-pc "--install-modules=$modules")
 fi
 if ! grub-mkrescue "${options[@]}" -o "$iso" "$tree" >"$tree.log" 2>&1; then
 	cat "$tree.log"
