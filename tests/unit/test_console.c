@@ -655,6 +655,9 @@ static void test_sweep(void)
 	CU_ASSERT_EQUAL(swept(&space, 0x40201000, 0x40202000), 1);
 	CU_ASSERT(seen.leaves[0].va == 0x40200000 && seen.leaves[0].size == SIZE_2M);
 	CU_ASSERT_EQUAL(swept(&space, 0x401ff000, 0x40401000), 1);
+	/* From the middle of a hole. */
+	CU_ASSERT_EQUAL(swept(&space, 0x401000, TOP), 4);
+	CU_ASSERT_EQUAL(seen.leaves[0].va, 0x40000000);
 	space_end(&space);
 }
 
@@ -709,6 +712,26 @@ static void test_sweep_marks(void)
 	space_end(&space);
 }
 
+/* The largest pages are taken in one piece, and stay in one. */
+static void test_sweep_marks_large(void)
+{
+	struct vm_space space;
+	struct vm_cursor c;
+
+	space_begin(&space);
+	CU_ASSERT_EQUAL_FATAL(vm_cursor_open(&c, &space, gpa(SIZE_1G), gpa(2 * SIZE_1G), VM_CHANGE),
+			      0);
+	CU_ASSERT_EQUAL(vm_map_untracked(&c, hpa(4 * SIZE_1G), SIZE_1G, PT_RW | PT_MEM_UC), 0);
+	vm_cursor_close(&c);
+	mark_at(&space, SIZE_1G + 0x1234000, PT_DIRTY | PT_ACCESSED);
+	CU_ASSERT_EQUAL(swept_marks(&space, TOP, PT_DIRTY), 1);
+	CU_ASSERT(seen.leaves[0].va == SIZE_1G && seen.leaves[0].size == SIZE_1G);
+	CU_ASSERT_EQUAL(swept(&space, SIZE_1G + 0x5000, SIZE_1G + 0x6000), 1);
+	CU_ASSERT(seen.leaves[0].va == SIZE_1G && seen.leaves[0].size == SIZE_1G);
+	CU_ASSERT_EQUAL(seen.leaves[0].attr & (PT_ACCESSED | PT_DIRTY), PT_ACCESSED);
+	space_end(&space);
+}
+
 void suite_console(void);
 void suite_console(void)
 {
@@ -733,4 +756,5 @@ void suite_console(void)
 	CU_add_test(s, "sweep", test_sweep);
 	CU_add_test(s, "sweep_full", test_sweep_full);
 	CU_add_test(s, "sweep_marks", test_sweep_marks);
+	CU_add_test(s, "sweep_marks_large", test_sweep_marks_large);
 }
