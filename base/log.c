@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "base/log.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/print.h"
 
 #define LOG_LINE 400
 
-static enum log_level log_level = LOG_INFO;
+static _Atomic enum log_level log_level = LOG_INFO; /* the console changes it, all CPUs look */
 static void (*log_line)(enum log_level level, const char *text);
 
 void log_set_level(enum log_level level)

@@ -5,7 +5,8 @@
 #include "base/x86/percpu.h"
 #include "base/x86/regs.h"
 
-#define STOP_TRIES 10
+#define ASK_PER_MS 50
+#define ASK_TIMES  (10 * ASK_PER_MS)
 
 static _Atomic unsigned asker = MAX_CPUS; /* MAX_CPUS: nobody yet */
 static _Atomic unsigned halted;
@@ -23,20 +24,20 @@ static unsigned ask(void)
 	return others;
 }
 
-static void wait_ms(void)
+static void wait_a_little(void)
 {
 	uint64_t start = tsc_read();
 
-	while (tsc_read() - start < tsc_per_ms)
+	while (tsc_read() - start < tsc_per_ms / ASK_PER_MS)
 		cpu_relax();
 }
 
 void stop_others(void)
 {
 	atomic_store(&asker, cpu_id());
-	/* On a CPU inside a guest the first NMI may only end the guest's turn: ask again. */
-	for (unsigned i = 0; i < STOP_TRIES && atomic_load(&halted) < ask(); i++)
-		wait_ms();
+	/* On a CPU inside a guest an NMI may only bring it out: ask again before it is back in. */
+	for (unsigned i = 0; i < ASK_TIMES && atomic_load(&halted) < ask(); i++)
+		wait_a_little();
 }
 
 void stop_if_asked(void)

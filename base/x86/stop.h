@@ -7,8 +7,8 @@
 #define BASE_X86_STOP_H
 
 /*
- * Returns when every other CPU that is online has halted, or after STOP_TRIES milliseconds: one
- * that does not listen to NMIs must not silence the one that panics. Interrupts are off.
+ * Returns when every other CPU that is online has halted, or after 10 ms: one that does not listen
+ * to NMIs must not silence the one that panics. Interrupts are off.
  */
 void stop_others(void);
 
