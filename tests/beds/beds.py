@@ -145,9 +145,17 @@ class Machine:
 
     def command(self, line, timeout=60):
         """One console command in script mode: (did it succeed, its lines)."""
-        self.send(line + "\n")
-        before, match = self.expect(r"^%(ok|error)\r?$", timeout)
-        return match.group(1) == b"ok", before.strip("\n").split("\n") if before.strip() else []
+        return self.commands([line], timeout)[0]
+
+    def commands(self, lines, timeout=60):
+        """The same for several that are sent at once: as little as can be passes between them."""
+        self.send("".join(line + "\n" for line in lines))
+        answers = []
+        for _ in lines:
+            before, match = self.expect(r"^%(ok|error)\r?$", timeout)
+            answers.append((match.group(1) == b"ok",
+                            before.strip("\n").split("\n") if before.strip() else []))
+        return answers
 
     def wait(self, timeout):
         """Waits for the end; True when the machine said that it passed."""

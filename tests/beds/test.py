@@ -32,9 +32,10 @@ def start(case, args, folder):
     files = [file for file, _ in modules if file not in options.get("missing", [])]
     beds.make_iso(iso, args.kernel, modules, options.get("cmdline", "console=script"),
                   slim=firmware == "bios", files=list(dict.fromkeys(files)))
+    bed = beds.BEDS[case.bed]
     more = {"debug": options["debug"](args)} if "debug" in options else {}
-    return beds.BEDS[case.bed].start(iso, cpus=options.get("cpus", 1), mem=options.get("mem", 256),
-                                     firmware=firmware, model=options.get("model"), **more)
+    return bed.start(iso, cpus=options.get("cpus", 1), mem=options.get("mem", 256),
+                     firmware=firmware, model=options.get("model"), **more)
 
 
 def run(case, args):
