@@ -40,10 +40,12 @@ def case(beds=BOTH, **options):
 class Session:
     """What a case has at hand: console commands and the guests' lines."""
 
-    def __init__(self, machine, slow, args):
-        self.machine = machine
-        self.slow = 3 if slow else 1
-        self.args = args    # where the kernel and the guests are
+    def __init__(self, machine, bed, args, folder):
+        self.machine = machine  # None for a case that does without, or starts its own
+        self.bed = bed.name
+        self.slow = 3 if bed.kind == "bochs" else 1
+        self.args = args        # where the kernel and the guests are
+        self.folder = folder    # for the case's own files
 
     def ready(self):
         return self.machine.expect(r"^%ready\r?$", 60 * self.slow)[0]

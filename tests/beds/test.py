@@ -9,6 +9,8 @@ import concurrent.futures
 import html
 import json
 import os
+import re
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +20,7 @@ from xml.sax.saxutils import escape, quoteattr
 import beds
 import cases
 import boots  # noqa: F401 (registers its cases)
+import harness  # noqa: F401 (registers its cases)
 import interactive  # noqa: F401 (registers its cases)
 
 
@@ -48,9 +51,10 @@ def run(case, args):
     machine = None
     with tempfile.TemporaryDirectory(prefix="nestling-test-") as folder:
         try:
-            machine = start(case, args, folder)
-            session = cases.Session(machine, bed.kind == "bochs", args)
-            if "interactive" not in case.options.get("cmdline", ""):
+            if not case.options.get("alone"):
+                machine = start(case, args, folder)
+            session = cases.Session(machine, bed, args, folder)
+            if machine and "interactive" not in case.options.get("cmdline", ""):
                 session.ready()
             case.run(session)
             return case, "passed", time.monotonic() - began, ""
@@ -78,7 +82,8 @@ def write_reports(folder, results):
             f.write("<testcase classname=%s name=%s time=\"%s\">"
                     % (quoteattr(r["bed"]), quoteattr(r["case"]), r["seconds"]))
             if r["verdict"] == "failed":
-                f.write("<failure>%s</failure>" % escape(r["text"]))
+                # XML has no way to say a control character.
+                f.write("<failure>%s</failure>" % escape(re.sub(r"[^\t\n -~]", "?", r["text"])))
             elif r["verdict"] == "skipped":
                 f.write("<skipped message=%s/>" % quoteattr(r["text"]))
             f.write("</testcase>\n")
@@ -108,6 +113,12 @@ def main():
     todo = [c for c in cases.CASES if args.bed in ("", c.bed) and args.case in c.name]
     if not todo:
         sys.exit("no such case or bed")
+    def give_up(number, frame):
+        beds.end_all()
+        sys.exit("stopped by signal %d" % number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, give_up)
     results = []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
         for result in pool.map(lambda c: run(c, args), todo):
