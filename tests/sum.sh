@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MPL-2.0
 # sum.sh OUT PART...: runs the parts one after the other, whatever each says, and adds up their closing
-# lines. A part that fails without such a line, or runs no test, counts as one failure.
+# lines. A part that fails without such a line, runs no test, or does not end, counts as one failure.
 out=$1
 shift
 passed=0 failed=0 skipped=0
@@ -9,7 +9,7 @@ mkdir -p "$out/log"
 for part in "$@"; do
 	echo "== $part"
 	log=$out/log/$part.log
-	${MAKE:-make} --no-print-directory OUT="$out" "$part" 2>&1 | tee "$log"
+	timeout -k 10 "${PART_SECONDS:-480}" ${MAKE:-make} --no-print-directory OUT="$out" "$part" 2>&1 | tee "$log"
 	status=${PIPESTATUS[0]}
 	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$log" | tail -1)
 	read -r p f s <<<"$(sed -E 's/[^0-9]+/ /g' <<<"$line")"
