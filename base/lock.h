@@ -148,8 +148,9 @@ static inline void rw_init(union rwlock *l)
 /* Snapshot for contracts: somebody holds it, or waits for it. */
 static inline bool rw_is_held(const union rwlock *l)
 {
-	return atomic_load_explicit(&l->next, memory_order_relaxed) !=
-	       atomic_load_explicit(&l->write, memory_order_relaxed);
+	uint64_t all = atomic_load_explicit(&l->all, memory_order_relaxed);
+
+	return (uint16_t)(all >> 32) != (uint16_t)all; /* tickets given out, and given back */
 }
 
 #endif

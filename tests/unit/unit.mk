@@ -5,7 +5,7 @@ HOST_CC ?= gcc
 HOST_SRCS := $(filter-out base/x86/%, $(wildcard base/*.c mm/*.c ept/*.c vmio/*.c guest/*.c)) \
 	$(wildcard boot/boot_info.c boot/acpi.c boot/options.c) \
 	$(wildcard hv/cpuid.c hv/msr.c hv/firmware.c hv/vmx/controls.c hv/console/edit.c hv/console/json.c hv/console/args.c \
-	hv/console/coalesce.c hv/console/sweep.c) tests/host/arena.c
+	hv/console/coalesce.c hv/console/sweep.c) $(wildcard tests/host/*.c)
 UNIT_SRCS := $(wildcard tests/unit/*.c)
 MODEL_SRCS := $(wildcard tests/model/*.c)
 HOST_FLAGS := -std=gnu17 -g -O1 -Wall -Wextra -Werror -fno-omit-frame-pointer -I. -Itests/host \
@@ -16,7 +16,7 @@ TSAN := -fsanitize=thread -DHOST_TSAN=1
 host_objs = $(patsubst %.c,$(OUT)/$(1)/%.o,$(2))
 
 UNIT_OBJS := $(call host_objs,unit,$(HOST_SRCS) $(UNIT_SRCS)) $(OUT)/unit/suites.o
-TSAN_SRCS := $(HOST_SRCS) $(wildcard tests/tsan/*.c)
+TSAN_SRCS := $(HOST_SRCS) $(wildcard tests/tsan/*.c) tests/unit/fake_pt.c
 TSAN_OBJS := $(call host_objs,tsan,$(TSAN_SRCS))
 MODEL_OBJS := $(call host_objs,model,$(HOST_SRCS) $(MODEL_SRCS) tests/unit/fake_pt.c)
 
