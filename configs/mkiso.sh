@@ -5,8 +5,10 @@
 set -eu
 kernel=$1 cfg=$2 iso=$3
 shift 3
-tree=$(mktemp -d)
-trap 'rm -rf "$tree"' EXIT
+work=$(mktemp -d)
+tree=$work/tree
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
 mkdir -p "$tree/boot/grub" "$tree/guests"
 # What a menu gives in place of an image that is not there.
 : >"$tree/boot/absent"
@@ -22,9 +24,8 @@ options=(--fonts= --locales= --themes=)
 if [ "${SLIM:-0}" = 1 ]; then
 	options+=(-d /usr/lib/grub/i386-pc "--install-modules=$modules")
 fi
-if ! grub-mkrescue "${options[@]}" -o "$iso" "$tree" >"$tree.log" 2>&1; then
-	cat "$tree.log"
-	rm -f "$tree.log" "$iso"
+if ! TMPDIR=$work grub-mkrescue "${options[@]}" -o "$iso" "$tree" >"$work/log" 2>&1; then
+	cat "$work/log"
+	rm -f "$iso"
 	exit 1
 fi
-rm -f "$tree.log"

@@ -137,13 +137,18 @@ def choose_bed(a):
     return bed
 
 
+def give_up(number, frame):
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(1)
+
+
 def main():
     a = arguments()
     bed, modules = choose_bed(a), guest_modules(a)
     script = read_script(a.script) if a.script else None
     # Somebody who ends us must not leave an emulator behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))
+        signal.signal(number, give_up)
     with tempfile.TemporaryDirectory(prefix="nestling-run-") as folder:
         machine = None
         try:

@@ -113,11 +113,16 @@ def main():
     todo = [c for c in cases.CASES if args.bed in ("", c.bed) and args.case in c.name]
     if not todo:
         sys.exit("no such case or bed")
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
     def give_up(number, frame):
+        # Once is enough: the cases that run are to clean up behind themselves.
+        for other in signals:
+            signal.signal(other, signal.SIG_IGN)
         beds.end_all()
         sys.exit("stopped by signal %d" % number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in signals:
         signal.signal(number, give_up)
     results = []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
