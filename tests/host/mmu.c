@@ -120,13 +120,17 @@ static enum mmu_result walk_once(const struct mmu *m, uint64_t gpa, unsigned acc
 	unsigned rights = MMU_READ | MMU_WRITE | MMU_EXEC;
 
 	*again = false;
-	for (unsigned level = mmu_levels(m->format);; level--) {
+	memset(out, 0, sizeof(*out));
+	for (unsigned level = m->level ? m->level : mmu_levels(m->format);; level--) {
 		unsigned shift = 12 + 9 * (level - 1);
 		_Atomic uint64_t *entry = (_Atomic uint64_t *)(LINEAR_BASE + table) +
 					  bits(gpa, shift + 8, shift);
 		uint64_t raw = atomic_load(entry), marks;
 		struct decoded d = decode(m->format, raw, level);
 
+		out->table[level] = table;
+		out->size = UINT64_C(1) << shift;
+		out->gpa = gpa & ~(out->size - 1);
 		if (d.malformed || (d.present && !d.leaf && level == 1))
 			return MMU_MALFORMED;
 		if (!d.present)
@@ -140,8 +144,6 @@ static enum mmu_result walk_once(const struct mmu *m, uint64_t gpa, unsigned acc
 			return MMU_FAULT;
 		}
 		if (d.leaf) {
-			out->size = UINT64_C(1) << shift;
-			out->gpa = gpa & ~(out->size - 1);
 			out->hpa = d.address;
 			out->rights = (uint8_t)rights;
 			out->mem = (uint8_t)d.mem;

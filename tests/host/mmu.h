@@ -24,15 +24,20 @@ enum mmu_format {
 
 struct mmu {
 	enum mmu_format format;
-	uint64_t root; /* host-physical */
+	uint64_t root;	/* host-physical address of the table to begin with, */
+	unsigned level; /* and its level; 0: the topmost */
 };
+
+#define MMU_MAX_LEVELS 5
 
 /* What a translation-lookaside buffer would keep. */
 struct mmu_page {
-	uint64_t gpa, hpa, size; /* of the whole page */
-	uint8_t rights;		 /* MMU_*, of all levels together */
-	uint8_t mem;		 /* memory type as in an MTRR */
-	bool accessed, dirty;	 /* of the leaf, before this walk */
+	uint64_t gpa, hpa, size;	    /* of the whole page */
+	uint8_t rights;			    /* MMU_*, of all levels together */
+	uint8_t mem;			    /* memory type as in an MTRR */
+	bool accessed;			    /* of the leaf, before this walk; */
+	bool dirty;			    /* after it */
+	uint64_t table[MMU_MAX_LEVELS + 1]; /* by level; 0: the walk did not get there */
 };
 
 enum mmu_result {
@@ -42,7 +47,8 @@ enum mmu_result {
 };
 
 /*
- * Translates an access (one of MMU_*) as a CPU does, marks included. *out is valid on MMU_DONE.
+ * Translates an access (one of MMU_*) as a CPU does, marks included. *out is valid on MMU_DONE;
+ * else its size and gpa are those of the slot where the walk ended, and its tables are valid.
  * `access` 0: only looks, with any rights, and marks nothing.
  */
 enum mmu_result mmu_walk(const struct mmu *m, uint64_t gpa, unsigned access, struct mmu_page *out);

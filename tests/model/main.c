@@ -1,296 +1,382 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Random operations on a VmSpace, against two models:
+ * The operations. Each brings the model up to date before its cursor is closed, for while the
+ * cursor flushes, CPUs go on.
  *
- *   pages   what every page of the window translates to: compared page by page, with the engine's
- *           own lookup and with a decoder of our own that walks the raw tables
- *   TLBs    two CPUs whose TLB never forgets by itself. They enter the space, fill translations by
- *           walking, stay inside until they are kicked, and flush only when tlb_enter says so.
- * After each operation every translation that a CPU inside still holds must be one that the tables
- * give now, or a weaker one, to a frame that is in use.
- *
- * Real CPUs and emulators flush more than they must, so only this can show a flush that is missing.
- *
- *   MODEL_SEED=n  MODEL_OPS=n (for each format)
+ *   SEED=n  MODEL_OPS=n (for each format)
  */
-#include <arch/this_cpu.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/err.h"
 #include "ept/stage2.h"
 #include "mm/frame_alloc.h"
-#include "mm/pt_ops.h"
-#include "mm/vm_space.h"
 #include "tests/host/arena.h"
+#include "tests/host/random.h"
+#include "tests/model/model.h"
 #include "tests/unit/fake_pt.h"
 
-#define ARENA	   (UINT64_C(64) << 20)
-#define BASE	   (SIZE_1G - 4 * SIZE_2M) /* the window crosses a gigabyte */
-#define PAGES	   (8 * 512)
-#define CPUS	   2
-#define AUDIT_EACH 4096
+#define ARENA	   (3 * SIZE_1G)
+#define DEVICE	   (16 * SIZE_1G) /* host-physical, no RAM */
+#define AUDIT_EACH 16384
+#define KEEP	   (PT_ACCESSED | PT_DIRTY | PT_TRACKED) /* what protect does not change */
 
-struct page {
-	uint64_t hpa; /* 0: nothing */
-	pt_attr_t rights;
-};
+struct world world;
+static uint64_t first_seed;
 
-static struct page model[PAGES];
-static struct page tlb[CPUS + 1][PAGES]; /* of CPU 1, 2 */
-static bool inside[CPUS + 1];
-static struct vm_space space;
-static const struct pt_ops *ops;
-static uint64_t state, step, failures;
-
-static uint64_t random64(void)
+uint64_t below(uint64_t n)
 {
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state * UINT64_C(0x2545f4914f6cdd1d);
+	return random_below(&world.rng, n);
 }
 
-static unsigned below(unsigned n)
-{
-	return (unsigned)(random64() >> 33) % n;
-}
-
-__attribute__((format(printf, 1, 2))) static void fail(const char *fmt, ...)
+void fail(const char *fmt, ...)
 {
 	va_list args;
 
-	if (failures++ > 10)
+	if (world.failures++ > 10)
 		return;
-	fprintf(stderr, "%s, step %llu: ", ops->limits->name, (unsigned long long)step);
+	printf("%s, SEED=%llu, step %llu: ", world.ops->limits->name,
+	       (unsigned long long)first_seed, (unsigned long long)world.step);
 	va_start(args, fmt);
-	vfprintf(stderr, fmt, args);
+	vprintf(fmt, args);
 	va_end(args);
-	fputc('\n', stderr);
+	printf("\n");
 }
 
-static gpa_t page_gpa(unsigned page)
+/* Mostly where tables and gigabytes meet, so that operations meet too. */
+static uint64_t random_page(void)
 {
-	return gpa(BASE + page * PAGE_SIZE);
-}
+	const uint64_t second = gpa_page(2 * SIZE_1G);
 
-/* What EPT and NPT say, read from the tables by a decoder that shares nothing with the engine. */
-static struct page walk_raw(unsigned page)
-{
-	uint64_t at = page_gpa(page).gpa, table = frame_hpa(space.pt.root).hpa;
-	bool ept = ops == &ept_ops;
-
-	for (int shift = 39; shift >= 12; shift -= 9) {
-		uint64_t e = ((const uint64_t *)(LINEAR_BASE + table))[at >> shift & 511];
-		uint64_t size = UINT64_C(1) << shift;
-
-		if (ept ? (e & 7) == 0 : (e & 1) == 0)
-			return (struct page){ 0 };
-		if (shift == 12 || (e & 0x80) != 0) {
-			pt_attr_t rights = ept ? e & 7 : 1 | (e & 2) | (e >> 63 ? 0 : 4);
-
-			return (struct page){ (e & 0xffffffffff000) + (at & (size - 1)), rights };
-		}
-		table = e & 0xffffffffff000;
-	}
-	return (struct page){ 0 };
-}
-
-static struct page look(unsigned page)
-{
-	struct pt_leaf leaf;
-	struct page p = { 0 };
-
-	if (ops != &fake_pt_ops)
-		return walk_raw(page);
-	epoch_enter();
-	if (vm_translate(&space, page_gpa(page), &leaf) && (leaf.attr & PT_READ) != 0)
-		p = (struct page){ leaf.hpa.hpa + (page_gpa(page).gpa - leaf.va),
-				   leaf.attr & PT_RIGHTS };
-	epoch_exit();
-	return p;
-}
-
-/* A CPU goes in, throwing away what it must, and uses some pages. */
-static void cpu_use(unsigned cpu)
-{
-	host_cpu = cpu;
-	if (!inside[cpu]) {
-		if (tlb_enter(&space.pt.tlb))
-			memset(tlb[cpu], 0, sizeof(tlb[cpu]));
-		inside[cpu] = true;
-	}
-	host_cpu = 0;
-	for (unsigned i = 0; i < 8; i++) {
-		unsigned page = below(PAGES);
-		struct page now = look(page);
-
-		/* A hit is used as it is; a miss, or a right that is missing, walks. */
-		if (tlb[cpu][page].hpa == 0)
-			tlb[cpu][page] = now;
+	switch (below(8)) {
+	case 0:
+		return below(PAGES);
+	case 1:
+	case 2:
+		return second - 1024 + below(2048);
+	case 3:
+		return PAGES - 1 - below(2048);
+	default:
+		return below(8 * 512);
 	}
 }
 
-static void cpu_leave(unsigned cpu)
+static uint64_t random_range(uint64_t *first)
 {
-	host_cpu = cpu;
-	tlb_leave(&space.pt.tlb);
-	inside[cpu] = false;
-	host_cpu = 0;
-}
+	uint64_t count = 1 + below(12);
 
-static void kick(unsigned cpu)
-{
-	if (inside[cpu])
-		cpu_leave(cpu);
-}
-
-/* Nobody inside may hold more than the tables give. */
-static void check_tlbs(void)
-{
-	for (unsigned cpu = 1; cpu <= CPUS; cpu++) {
-		for (unsigned page = 0; inside[cpu] && page < PAGES; page++) {
-			const struct page *t = &tlb[cpu][page], *m = &model[page];
-
-			if (t->hpa == 0)
-				continue;
-			if (t->hpa != m->hpa || (t->rights & ~m->rights) != 0)
-				fail("CPU %u still reaches 0x%llx through page %u (now 0x%llx)",
-				     cpu, (unsigned long long)t->hpa, page,
-				     (unsigned long long)m->hpa);
-			else if (frame_refs(frame_head(frame_at(hpa(t->hpa)))) == 0)
-				fail("CPU %u reaches a free frame through page %u", cpu, page);
-		}
+	*first = random_page();
+	if (below(6) == 0)
+		count = 1 + below(1500);
+	else if (below(300) == 0)
+		count = 1 + below(300000);
+	if (below(8) == 0) {
+		*first = round_down(*first, 512);
+		count = 512;
 	}
+	return count < PAGES - *first ? count : PAGES - *first;
 }
 
-static void check_pages(void)
+static pt_attr_t random_attr(void)
 {
-	for (unsigned page = 0; page < PAGES; page++) {
-		struct page p = look(page);
-		bool readable = (model[page].rights & PT_READ) != 0;
+	static const pt_attr_t rights[] = { PT_READ, PT_RW, PT_RW, PT_RX, PT_RWX, PT_RWX };
+	static const pt_attr_t mem[] = { PT_MEM_WT, PT_MEM_WC, PT_MEM_UC };
+	pt_attr_t attr = rights[below(6)];
 
-		if (readable ? p.hpa != model[page].hpa || p.rights != model[page].rights
-			     : p.hpa != 0)
-			fail("page %u is 0x%llx %u, should be 0x%llx %u", page,
-			     (unsigned long long)p.hpa, p.rights,
-			     (unsigned long long)model[page].hpa, model[page].rights);
+	if (below(8) == 0) /* a page without rights; uncached it would read as nothing at all */
+		return PT_MEM_WB;
+	if (below(16) == 0 && world.ops == &ept_ops)
+		attr = PT_EXEC;
+	return attr | (below(6) == 0 ? mem[below(3)] : PT_MEM_WB);
+}
+
+static pt_attr_t random_marks(void)
+{
+	return below(8) == 0 ? PT_ACCESSED | (below(2) ? PT_DIRTY : 0) : 0;
+}
+
+/* A cursor at `first` over [first, first + count), or some more on both sides. */
+static int open_around(struct vm_cursor *c, uint64_t first, uint64_t count)
+{
+	uint64_t before = below(2) ? below(600) : 0, after = below(2) ? below(600) : 0;
+	uint64_t start = before < first ? first - before : 0;
+	uint64_t end = first + count + after < PAGES ? first + count + after : PAGES;
+	int err = vm_cursor_open(c, &world.space, page_gpa(start), page_gpa(end), VM_CHANGE);
+
+	if (err == 0 && vm_jump(c, page_gpa(first)) != 0)
+		fail("jump within the range fails");
+	if (err != 0 && err != -ENOMEM)
+		fail("a cursor cannot be opened: %s", err_name(err));
+	return err;
+}
+
+static void check_after(uint64_t first, uint64_t count)
+{
+	uint64_t from = first > 2 ? first - 2 : 0, to = first + count + 2;
+
+	cpus_saw_old_or_new();
+	cpus_end();
+	if (count < 64 || below(count / 32) == 0)
+		pages_check(from, (to < PAGES ? to : PAGES) - from);
+}
+
+/* --- map ------------------------------------------------------------------------------------- */
+
+static unsigned random_order(void)
+{
+	if (below(400) == 0)
+		return FRAME_ORDER_1G;
+	return below(8) == 0 ? FRAME_ORDER_2M : FRAME_ORDER_4K;
+}
+
+/* Maps `f`, whose reference is given, at `first`; `fresh`: only where nothing is. */
+static void map_block(uint64_t first, struct frame *f, bool fresh)
+{
+	uint64_t count = frame_size(f) / PAGE_SIZE, there = pages_mapped(first, count);
+	pt_attr_t attr = random_attr() | random_marks();
+	struct vm_cursor c;
+	int err;
+
+	cpus_begin(first, count);
+	err = open_around(&c, first, count);
+	if (err == 0) {
+		err = fresh ? vm_map_new(&c, f, attr) : vm_map(&c, f, attr);
+		if (err == 0)
+			pages_map(first, count, frame_hpa(f).hpa, attr | PT_TRACKED);
+		if (vm_cursor_at(&c).gpa != page_gpa(err == 0 ? first + count : first).gpa)
+			fail("map leaves the cursor at 0x%llx",
+			     (unsigned long long)vm_cursor_at(&c).gpa);
+		vm_cursor_close(&c);
 	}
-}
-
-static void set_model(unsigned first, unsigned count, uint64_t hpa_first, pt_attr_t rights)
-{
-	for (unsigned i = 0; i < count; i++)
-		model[first + i] = (struct page){ hpa_first == 0 ? 0 : hpa_first + i * PAGE_SIZE,
-						  rights };
-}
-
-static pt_attr_t random_rights(void)
-{
-	static const pt_attr_t some[] = { PT_READ, PT_RW, PT_RX, PT_RWX, 0 };
-
-	return some[below(5)];
+	if (err != 0)
+		frame_put(f);
+	if (fresh && (err == 0 ? there != 0 : err == -EEXIST && there == 0 && count == 1))
+		fail("map_new says %d where %llu pages are", err, (unsigned long long)there);
+	else if (err != 0 && err != -ENOMEM && !(fresh && err == -EEXIST))
+		fail("map: %s", err_name(err));
+	check_after(first, count);
 }
 
 static void op_map(void)
 {
-	unsigned order = below(8) == 0 ? FRAME_ORDER_2M : FRAME_ORDER_4K, count = 1u << order;
-	unsigned page = below(PAGES) & ~(count - 1);
-	pt_attr_t rights = random_rights();
+	unsigned order = random_order();
+	uint64_t first = round_down(random_page(), UINT64_C(1) << order);
 	struct frame *f = frame_alloc(order, FRAME_GUEST, 0);
+
+	/* Gigabytes begin in the middle of the window. */
+	if (order == FRAME_ORDER_1G)
+		first = gpa_page(SIZE_1G * (1 + below(2)));
+	if (f != NULL)
+		map_block(first, f, below(4) == 0);
+}
+
+/* The frame of some page at another address too. */
+static void op_alias(void)
+{
+	uint64_t from = random_page();
+	struct frame *f = pages[from].mapped ? frame_at(hpa(pages[from].hpa)) : NULL;
+
+	if (f == NULL || frame_refs(f) == 0 || f->order != 0)
+		return;
+	frame_get(f);
+	map_block(random_page(), f, false);
+}
+
+static void op_map_untracked(void)
+{
+	uint64_t first, count = random_range(&first), at = DEVICE, done = 0;
+	pt_attr_t attr = random_attr();
 	struct vm_cursor c;
 	int err;
 
-	if (f == NULL)
-		return;
-	err = vm_cursor_open(&c, &space, page_gpa(page), page_gpa(page + count), VM_CHANGE);
+	at += below(2) ? page_gpa(first).gpa : below(1000) * PAGE_SIZE;
+	world.looks_only = true;
+	cpus_begin(first, count);
+	err = open_around(&c, first, count);
 	if (err == 0) {
-		err = vm_map(&c, f, rights | PT_MEM_WB);
+		err = vm_map_untracked(&c, hpa(at), count * PAGE_SIZE, attr);
+		done = gpa_page(vm_cursor_at(&c).gpa) - first;
+		pages_map(first, done, at, attr);
 		vm_cursor_close(&c);
 	}
-	if (err == 0)
-		set_model(page, count, frame_hpa(f).hpa, rights);
-	else
-		frame_put(f);
-	if (err != 0 && err != -ENOMEM)
-		fail("map: %s", err_name(err));
+	world.looks_only = false;
+	if (err == 0 ? done != count : err != -ENOMEM)
+		fail("map_untracked: %d, %llu of %llu pages", err, (unsigned long long)done,
+		     (unsigned long long)count);
+	check_after(first, count);
 }
 
-static unsigned random_range(unsigned *first)
+/* With enough tables in reserve, memory that has run out does not matter. */
+static void op_reserve(void)
 {
-	unsigned len = 1 + below(below(4) == 0 ? 1500 : 12);
+	uint64_t first = random_page();
+	struct frame *f = frame_alloc(0, FRAME_GUEST, 0);
+	struct vm_cursor c;
 
-	*first = below(PAGES);
-	return *first + len > PAGES ? PAGES - *first : len;
+	if (f == NULL)
+		return;
+	cpus_begin(first, 1);
+	if (open_around(&c, first, 1) != 0) {
+		frame_put(f);
+	} else if (vm_reserve(&c, MMU_MAX_LEVELS) != 0) {
+		frame_put(f);
+		vm_cursor_close(&c);
+	} else {
+		frame_alloc_fail_after(0);
+		if (vm_map(&c, f, PT_RW | PT_MEM_WB) != 0)
+			fail("map with tables in reserve fails");
+		pages_map(first, 1, frame_hpa(f).hpa, PT_RW | PT_MEM_WB | PT_TRACKED);
+		vm_cursor_close(&c);
+	}
+	check_after(first, 1);
 }
+
+/* --- unmap, protect, marks ------------------------------------------------------------------- */
 
 static void op_unmap(void)
 {
-	unsigned first, count = random_range(&first), expected = 0;
+	uint64_t first, count = random_range(&first), expected, removed, done = 0;
 	struct vm_cursor c;
-	uint64_t pages;
-	int err = vm_cursor_open(&c, &space, page_gpa(first), page_gpa(first + count), VM_CHANGE);
+	int err;
 
-	if (err != 0)
-		return;
-	err = vm_unmap(&c, count * PAGE_SIZE, &pages);
-	if (err != 0) /* it stopped at a page that could not be split */
-		count = (unsigned)((vm_cursor_at(&c).gpa - page_gpa(first).gpa) / PAGE_SIZE);
-	vm_cursor_close(&c);
-	for (unsigned i = 0; i < count; i++)
-		expected += model[first + i].hpa != 0;
-	if (pages != expected)
-		fail("unmap of %u pages from %u says %llu, were %u", count, first,
-		     (unsigned long long)pages, expected);
-	set_model(first, count, 0, 0);
+	cpus_begin(first, count);
+	err = open_around(&c, first, count);
+	if (err == 0) {
+		err = vm_unmap(&c, count * PAGE_SIZE, &removed);
+		done = gpa_page(vm_cursor_at(&c).gpa) - first;
+		expected = pages_mapped(first, done);
+		pages_unmap(first, done);
+		vm_cursor_close(&c);
+		if (removed != expected)
+			fail("unmap says %llu pages, were %llu", (unsigned long long)removed,
+			     (unsigned long long)expected);
+	}
+	if (err == 0 ? done != count : err != -ENOMEM)
+		fail("unmap: %d after %llu of %llu pages", err, (unsigned long long)done,
+		     (unsigned long long)count);
+	check_after(first, count);
+}
+
+/* The leaf that an operation says it changed, as it was. */
+static void check_old(const struct pt_leaf *old, uint64_t first, uint64_t count)
+{
+	uint64_t at = gpa_page(old->va);
+
+	if (at < first || at + old->size / PAGE_SIZE > first + count)
+		fail("changed [0x%llx + 0x%llx), outside the range", (unsigned long long)old->va,
+		     (unsigned long long)old->size);
+	else if (pages[at].hpa != old->hpa.hpa || ((pages[at].attr ^ old->attr) & ~KEEP) != 0)
+		fail("changed 0x%llx 0x%x at page %llu, should be 0x%llx 0x%x",
+		     (unsigned long long)old->hpa.hpa, old->attr, (unsigned long long)at,
+		     (unsigned long long)pages[at].hpa, pages[at].attr);
+}
+
+/* Changes what is mapped in a range, leaf by leaf, by `next`; `keep` and `set` are its effect. */
+static void change_each(int (*next)(struct vm_cursor *c, uint64_t len, pt_attr_t attr,
+				    struct pt_leaf *out),
+			pt_attr_t argument, pt_attr_t keep, pt_attr_t set)
+{
+	uint64_t first, count = random_range(&first), at = first;
+	struct pt_leaf old;
+	struct vm_cursor c;
+	bool opened;
+	int err;
+
+	cpus_begin(first, count);
+	err = open_around(&c, first, count);
+	opened = err == 0;
+	while (err == 0) {
+		uint64_t end = page_gpa(first + count).gpa;
+
+		err = next(&c, end - vm_cursor_at(&c).gpa, argument, &old);
+		if (err != 0)
+			break;
+		check_old(&old, first, count);
+		if (pages_mapped(at, gpa_page(old.va) - at) != 0)
+			fail("a page before 0x%llx was passed over", (unsigned long long)old.va);
+		at = gpa_page(old.va + old.size);
+		for (uint64_t page = gpa_page(old.va); page < at; page++)
+			pages[page].attr = (pages[page].attr & keep) | set;
+		cpus_saw_old_or_new();
+		/* Looking at a part only is fine as well. */
+		if (below(64) == 0)
+			err = -ENOMEM;
+	}
+	if (opened)
+		vm_cursor_close(&c);
+	if (err != -ENOENT && err != -ENOMEM)
+		fail("protect or clear: %s", err_name(err));
+	else if (err == -ENOENT && pages_mapped(at, first + count - at) != 0)
+		fail("pages after %llu were passed over", (unsigned long long)at);
+	check_after(first, count);
 }
 
 static void op_protect(void)
 {
-	unsigned first, count = random_range(&first);
-	pt_attr_t rights = random_rights();
-	struct pt_leaf old;
-	struct vm_cursor c;
+	pt_attr_t attr = random_attr();
 
-	if (vm_cursor_open(&c, &space, page_gpa(first), page_gpa(first + count), VM_CHANGE) != 0)
-		return;
-	for (;;) {
-		uint64_t left = page_gpa(first + count).gpa - vm_cursor_at(&c).gpa;
-		unsigned at;
-
-		if (vm_protect_next(&c, left, rights | PT_MEM_WB, &old) != 0)
-			break;
-		at = (unsigned)((old.va - BASE) / PAGE_SIZE);
-		for (unsigned i = 0; i < old.size / PAGE_SIZE; i++) {
-			if (model[at + i].hpa != old.hpa.hpa + i * PAGE_SIZE)
-				fail("protect found another page than is there at %u", at + i);
-			model[at + i].rights = rights;
-		}
-	}
-	vm_cursor_close(&c);
+	change_each(vm_protect_next, attr, KEEP, attr);
 }
+
+static void op_clear_marks(void)
+{
+	pt_attr_t marks = below(2) ? PT_DIRTY : PT_ACCESSED | PT_DIRTY;
+
+	world.looks_only = true;
+	change_each(vm_clear_marks_next, marks, ~marks, 0);
+	world.looks_only = false;
+}
+
+/* --- looking --------------------------------------------------------------------------------- */
 
 static void op_find(void)
 {
-	unsigned first, count = random_range(&first), expected = first;
+	uint64_t first, count = random_range(&first), expected = first;
 	struct vm_cursor c;
 	bool found;
 
-	if (vm_cursor_open(&c, &space, page_gpa(first), page_gpa(first + count), VM_READ) != 0) {
+	if (vm_cursor_open(&c, &world.space, page_gpa(first), page_gpa(first + count), VM_READ) !=
+	    0) {
 		fail("a cursor that only reads cannot be opened");
 		return;
 	}
 	found = vm_find_next(&c, count * PAGE_SIZE);
-	while (expected < first + count && model[expected].hpa == 0)
+	while (expected < first + count && !pages[expected].mapped)
 		expected++;
 	if (found != (expected < first + count) || vm_cursor_at(&c).gpa != page_gpa(expected).gpa)
-		fail("find_next from %u stands at 0x%llx, not at page %u", first,
-		     (unsigned long long)vm_cursor_at(&c).gpa, expected);
+		fail("find_next from %llu stands at 0x%llx, not at page %llu",
+		     (unsigned long long)first, (unsigned long long)vm_cursor_at(&c).gpa,
+		     (unsigned long long)expected);
 	vm_cursor_close(&c);
 }
+
+/* The hypervisor looks and writes in the guest's place. */
+static void op_translate(void)
+{
+	uint64_t page = random_page();
+	pt_attr_t marks = below(2) ? PT_ACCESSED : PT_ACCESSED | PT_DIRTY;
+	struct pt_leaf leaf;
+	bool found;
+
+	epoch_enter();
+	found = vm_translate(&world.space, page_gpa(page), &leaf);
+	if (found != pages[page].mapped ||
+	    (found && (leaf.hpa.hpa + (page_gpa(page).gpa - leaf.va) != pages[page].hpa ||
+		       leaf.attr != pages[page].attr)))
+		fail("translate of page %llu: %d 0x%llx 0x%x", (unsigned long long)page, found,
+		     (unsigned long long)leaf.hpa.hpa, leaf.attr);
+	if (below(2)) {
+		struct mmu_page marked = { .gpa = leaf.va, .size = leaf.size };
+
+		if (vm_mark(&world.space, page_gpa(page), marks) != found)
+			fail("mark of page %llu", (unsigned long long)page);
+		if (found)
+			pages_mark(&marked, marks);
+	}
+	epoch_exit();
+}
+
+/* --- running --------------------------------------------------------------------------------- */
 
 static void complain(const char *text)
 {
@@ -301,8 +387,8 @@ static void check_all(void)
 {
 	struct vm_audit audit;
 
-	check_pages();
-	vm_audit(&space, &audit, complain);
+	pages_check(0, PAGES);
+	vm_audit(&world.space, &audit, complain);
 	frame_audit(complain);
 	if (lock_held() != 0)
 		fail("a lock is still held");
@@ -310,22 +396,19 @@ static void check_all(void)
 
 static void run_step(void)
 {
-	static void (*const operations[])(void) = { op_map,   op_map,	  op_map,
-						    op_unmap, op_protect, op_find };
+	static void (*const operations[])(void) = {
+		op_map,	    op_map,   op_map,	      op_map,	    op_map_untracked, op_alias,
+		op_reserve, op_unmap, op_unmap,	      op_unmap,	    op_protect,	      op_protect,
+		op_find,    op_find,  op_clear_marks, op_translate,
+	};
 
-	for (unsigned cpu = 1; cpu <= CPUS; cpu++) {
-		if (below(3) == 0)
-			cpu_use(cpu);
-		else if (inside[cpu] && below(8) == 0)
-			cpu_leave(cpu);
-	}
-	if (below(16) == 0)
-		frame_alloc_fail_after(below(6));
-	operations[below(6)]();
+	cpus_run(random_page());
+	if (below(8) == 0)
+		frame_alloc_fail_after((int64_t)below(8));
+	operations[below(sizeof(operations) / sizeof(operations[0]))]();
 	frame_alloc_fail_after(-1);
-	check_tlbs();
 	epoch_poll();
-	if (step % AUDIT_EACH == 0)
+	if (world.step % AUDIT_EACH == 0)
 		check_all();
 }
 
@@ -334,9 +417,8 @@ static void finish(void)
 	struct frame_account a;
 
 	check_all();
-	for (unsigned cpu = 1; cpu <= CPUS; cpu++)
-		kick(cpu);
-	vm_space_destroy(&space);
+	cpus_leave();
+	vm_space_destroy(&world.space);
 	epoch_drain();
 	frame_account(&a);
 	if (a.by_kind[FRAME_GUEST] != 0 || a.by_kind[FRAME_STAGE2_TABLE] != 0)
@@ -346,45 +428,58 @@ static void finish(void)
 	arena_fini();
 }
 
-static bool run_format(const struct pt_ops *format, uint64_t seed, uint64_t count)
+/* A run in which the CPUs had nothing to do proves nothing. */
+static void check_counts(uint64_t steps)
+{
+	const struct cpus_counts *n = &cpus_counts;
+
+	if (steps >= 10000 && (n->hits < steps / 10 || n->walks < steps / 10 || n->faults == 0 ||
+			       n->kicks < steps / 20 || n->meanwhile < steps / 50))
+		fail("too little has happened");
+	printf("model: %s: %llu operations, SEED=%llu: %s (%llu TLB hits, %llu walks, %llu kicks, "
+	       "%llu accesses in the middle of a change)\n",
+	       world.ops->limits->name, (unsigned long long)steps, (unsigned long long)first_seed,
+	       world.failures ? "FAILED" : "ok", (unsigned long long)n->hits,
+	       (unsigned long long)n->walks, (unsigned long long)n->kicks,
+	       (unsigned long long)n->meanwhile);
+}
+
+static bool run_format(const struct pt_ops *ops, enum mmu_format format, uint64_t steps)
 {
 	char why[128];
 
-	ops = format;
-	state = seed * 2 + 1;
-	failures = 0;
-	memset(model, 0, sizeof(model));
-	memset(tlb, 0, sizeof(tlb));
+	memset(&world, 0, sizeof(world));
+	memset(&cpus_counts, 0, sizeof(cpus_counts));
+	world.ops = ops;
+	world.format = format;
+	world.rng = first_seed;
+	pages_reset();
 	arena_init(ARENA);
-	ept_setup(0xf0106734141, 46, why, sizeof(why));
-	npt_setup(true, 46);
-	tlb_set_kick(kick);
-	if (vm_space_init(&space, format) != 0)
+	if (ept_setup(0xf0106734141, MMU_PHYS_BITS, why, sizeof(why)) != 0)
+		fail("%s", why);
+	npt_setup(true, MMU_PHYS_BITS);
+	if (vm_space_init(&world.space, ops) != 0)
 		return false;
-	for (step = 1; step <= count && failures == 0; step++)
+	world.mmu = (struct mmu){ .format = format, .root = frame_hpa(world.space.pt.root).hpa };
+	cpus_reset();
+	for (world.step = 1; world.step <= steps && world.failures == 0; world.step++)
 		run_step();
 	finish();
-	printf("model: %s: %llu operations, seed %llu: %s\n", format->limits->name,
-	       (unsigned long long)count, (unsigned long long)seed, failures ? "FAILED" : "ok");
-	return failures == 0;
-}
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-	const char *text = getenv(name);
-
-	return text != NULL ? strtoull(text, NULL, 0) : otherwise;
+	check_counts(steps);
+	return world.failures == 0;
 }
 
 int main(void)
 {
-	static const struct pt_ops *const formats[] = { &ept_ops, &npt_ops, &fake_pt_ops };
-	uint64_t seed = setting("MODEL_SEED", (uint64_t)time(NULL));
-	uint64_t count = setting("MODEL_OPS", 100000);
+	uint64_t steps = random_env("MODEL_OPS", 300000);
 	unsigned passed = 0;
 
-	for (unsigned i = 0; i < 3; i++)
-		passed += run_format(formats[i], seed + i, count);
+	setvbuf(stdout, NULL, _IONBF, 0);
+	first_seed = random_seed(1);
+	printf("\n");
+	passed += run_format(&ept_ops, MMU_EPT, steps);
+	passed += run_format(&npt_ops, MMU_NPT, steps);
+	passed += run_format(&fake_pt_ops, MMU_FAKE, steps);
 	printf("%u passed, %u failed, 0 skipped\n", passed, 3 - passed);
 	return passed != 3;
 }
