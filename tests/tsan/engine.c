@@ -303,7 +303,7 @@ static void begin(const struct pt_ops *ops, enum mmu_format format)
 	npt_setup(true, MMU_PHYS_BITS);
 	memset(shadow, 0, sizeof(shadow));
 	CHECK(vm_space_init(&space, ops) == 0);
-	mmu = (struct mmu){ format, frame_hpa(space.pt.root).hpa };
+	mmu = (struct mmu){ .format = format, .root = frame_hpa(space.pt.root).hpa };
 	frame_set_destructor(FRAME_GUEST, guest_frame_ends);
 	tlb_set_kick(kick);
 }
