@@ -6,6 +6,7 @@ wants to see; whatever it raises is the failure.
 """
 import json
 import os
+import random
 import re
 import struct
 import subprocess
@@ -411,6 +412,44 @@ def litmus_downgrade_under_a_spinning_cpu(s):
 
 def memory(s):
     return {r["use"]: r["bytes"] for r in s.rows("mem")}
+
+
+def change_at_random(s, base, span, vcpus):
+    """Many changes, small and large, around pages that `vcpus` vCPUs write all the time. Rights are never
+    taken from those pages, so the guest must go on; nothing may be lost, and nothing left. SEED=N in the
+    environment gives other changes."""
+    s.expect(r"touch\| touch: done 3 pages")
+    dice = random.Random(int(os.environ.get("SEED", 1)))
+    lines = []
+    for _ in range(120 if s.slow == 1 else 60):
+        at = base + dice.randrange(span // 4096) * 4096
+        size = min(dice.choice([1, 1, 2, 7, 64, 512, 700]) * 4096, base + span - at)
+        free = at + size <= 0x600000 or at > 0x600000
+        what = dice.choice(["map", "unmap", "protect"])
+        rights = dice.choice(["r", "r-x", "rw", "-"]) if free and what == "protect" else "rwx"
+        lines.append("%s touch 0x%x+%d %s" % (what, at, size, "" if what == "unmap" else rights))
+    for i in range(0, len(lines), 6):
+        for line, (ok, said) in zip(lines[i:], s.machine.commands(lines[i:i + 6], 60 * s.slow)):
+            assert ok, (line, said)
+        s.sound()
+    first = peek(s, COUNTER, "<%dQ" % vcpus)
+    assert s.until(lambda: all(a != b for a, b in zip(first, peek(s, COUNTER, "<%dQ" % vcpus)))), first
+    assert ask(s, READ, 0x7ff8) == 0
+    s.do("stop touch")
+    assert s.until(lambda: memory(s)["guest"] == memory(s)["stage2-table"] == 0), memory(s)
+    s.sound()
+    s.machine.send("quit\n")
+    s.machine.wait(30)
+
+
+@case(beds=ALL, cpus=3, guests=[("touch", "mem=16M cpus=3 cpu=0 \"%s\"" % TOUCH)])
+def changes_at_random(s):
+    change_at_random(s, 0x500000, 0x300000, 2)
+
+
+@case(beds=ALL, cpus=3, guests=[("touch", "mem=16M page=2m cpus=3 cpu=0 \"%s\"" % TOUCH)])
+def changes_at_random_of_large_pages(s):
+    change_at_random(s, 0x400000, 0xc00000, 2)
 
 
 @case(beds=ALL, guests=[("touch", "mem=16M \"%s\"" % TOUCH)])
