@@ -27,6 +27,7 @@
 #define CPUS	   4
 #define BASE	   (SIZE_1G - 2 * SIZE_2M) /* the window crosses a gigabyte */
 #define PAGES	   (4 * 512)
+#define HOT	   3 /* a page that some tests are about */
 #define GONE	   UINT64_C(0xdeadbeefdeadbeef)
 #define RIGHTS_MEM (PT_RIGHTS | PT_MEM_MASK)
 
@@ -257,18 +258,24 @@ static void under_cursor(uint64_t *rng)
 	vm_cursor_close(&c);
 }
 
-/* Without a lock: what is found stays what it is until the section ends. */
-static void look(uint64_t *rng)
+/* Without a lock: what is found, tables and memory, stays what it is until the section ends. */
+static void look(uint64_t page, bool lingers)
 {
-	uint64_t page = random_below(rng, PAGES);
-	struct pt_leaf leaf;
+	struct pt_step steps[PT_MAX_LEVELS];
+	unsigned n;
 
 	epoch_enter();
-	if (vm_translate(&space, gpa(page_gpa(page)), &leaf)) {
-		stamp_check(leaf.hpa.hpa + (page_gpa(page) - leaf.va), page);
-		if (random_below(rng, 2))
-			vm_mark(&space, gpa(page_gpa(page)), PT_ACCESSED);
-		stamp_check(leaf.hpa.hpa + (page_gpa(page) - leaf.va), page);
+	n = vm_walk(&space, gpa(page_gpa(page)), steps);
+	for (unsigned i = 0; lingers && i < 3; i++)
+		cpu_relax();
+	for (unsigned i = 0; i < n; i++)
+		CHECK(atomic_load_explicit(&frame_at(steps[i].table)->refs, memory_order_relaxed) !=
+		      FRAME_UNUSED);
+	if (steps[n - 1].is == PT_STEP_LEAF) {
+		struct pt_leaf leaf = vm_decode(&space, steps[n - 1].raw, steps[n - 1].level);
+
+		stamp_check(leaf.hpa.hpa + (page_gpa(page) & (leaf.size - 1)), page);
+		vm_mark(&space, gpa(page_gpa(page)), PT_ACCESSED);
 		atomic_fetch_add_explicit(&lookups, 1, memory_order_relaxed);
 	}
 	epoch_exit();
@@ -285,7 +292,7 @@ static void worker(unsigned cpu)
 			guest_run(cpu, &rng, 60);
 			break;
 		case 1:
-			look(&rng);
+			look(random_below(&rng, PAGES), random_below(&rng, 4) == 0);
 			break;
 		default:
 			under_cursor(&rng);
@@ -356,9 +363,42 @@ void test_engine_fake(void)
 	engine(&fake_pt_ops, MMU_FAKE);
 }
 
-/* --- a right that was taken away is gone, a mark that was cleared comes back ------------------ */
+/* --- a page and its table come and go before the eyes of the others --------------------------- */
 
-#define HOT 3 /* the page */
+static void grace_worker(unsigned cpu)
+{
+	uint64_t rng = thread_seed(cpu);
+	struct vm_cursor c;
+
+	while (cpu != 0 && !threads_stopped())
+		look(HOT, true);
+	for (unsigned i = 0; cpu == 0 && i < 1500; i++) {
+		CHECK(vm_cursor_open(&c, &space, gpa(page_gpa(0)), gpa(page_gpa(512)), VM_CHANGE) ==
+		      0);
+		change_map(&c, HOT, FRAME_ORDER_4K, &rng);
+		vm_cursor_close(&c);
+		if (i % 4 == 0)
+			cpu_relax();
+		CHECK(vm_cursor_open(&c, &space, gpa(page_gpa(0)), gpa(page_gpa(512)), VM_CHANGE) ==
+		      0);
+		change_unmap(&c, 0, 512);
+		vm_cursor_close(&c);
+		epoch_poll();
+	}
+	if (cpu == 0)
+		threads_stop();
+}
+
+void test_grace(void)
+{
+	begin(&ept_ops, MMU_EPT);
+	lookups = 0;
+	threads_run(THREADS, grace_worker);
+	CHECK(lookups > 0);
+	end();
+}
+
+/* --- a right that was taken away is gone, a mark that was cleared comes back ------------------ */
 
 static struct frame *hot;
 static unsigned hot_marked; /* rounds in which a mark had to come back, and did */

@@ -20,6 +20,7 @@ static const struct {
 	{ "engine, EPT", test_engine_ept },
 	{ "engine, NPT", test_engine_npt },
 	{ "engine, fake format", test_engine_fake },
+	{ "grace period", test_grace },
 	{ "downgrade, EPT", test_downgrade_ept },
 	{ "downgrade, NPT", test_downgrade_npt },
 };

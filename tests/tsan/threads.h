@@ -43,6 +43,7 @@ void test_frame_last_put(void);
 void test_engine_ept(void);
 void test_engine_npt(void);
 void test_engine_fake(void);
+void test_grace(void);
 void test_downgrade_ept(void);
 void test_downgrade_npt(void);
 
