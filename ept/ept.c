@@ -30,6 +30,7 @@
 #define FMT_LEVELS	    4
 #define FMT_NODE_KIND	    FRAME_STAGE2_TABLE
 #define FMT_HW_MARKS(level) ept_hw_marks
+#define FMT_ROOT_FIXED	    false
 #define FMT_VA_FIRST	    UINT64_C(0)
 #define FMT_VA_LAST	    ((UINT64_C(1) << 48) - 1)
 

@@ -7,9 +7,10 @@
 #include "mm/pt_ops.h"
 #include "mm/x86_fmt.h"
 
-#define FMT_NODE_KIND FRAME_STAGE2_TABLE
-#define FMT_VA_FIRST  UINT64_C(0)
-#define FMT_VA_LAST   ((UINT64_C(1) << 48) - 1)
+#define FMT_NODE_KIND  FRAME_STAGE2_TABLE
+#define FMT_ROOT_FIXED false
+#define FMT_VA_FIRST   UINT64_C(0)
+#define FMT_VA_LAST    ((UINT64_C(1) << 48) - 1)
 
 static struct pt_limits fmt_limits = {
 	.name = "NPT",

@@ -24,6 +24,8 @@
  *   fmt_marks(attr, level)       accessed/dirty bits, for clearing
  *   fmt_attr_ok(attr)            can an entry express it?
  *   FMT_HW_MARKS(level)          bits that the CPU may set by itself at any time, 0 for none
+ *   FMT_ROOT_FIXED               constant: an entry of the root that is there stays for ever, as
+ *                                other roots may have a copy of it
  *
  * An absent entry is 0 in every format, and nothing else is.
  *
@@ -32,7 +34,11 @@
  *   mm/engine_walk.h    lock-free walks
  *   mm/engine_lock.h    the range lock: opening and closing a cursor
  *   mm/engine_move.h    moving, query, find_next
- *   mm/engine_change.h  map, unmap, protect
+ *   mm/engine_change.h  map one page; what is taken out
+ *   mm/engine_map.h     map many
+ *   mm/engine_unmap.h   unmap, take_next
+ *   mm/engine_protect.h protect, clear marks
+ *   mm/engine_collapse.h  512 neighbours into one
  *   mm/engine_audit.h   T1-T7
  */
 #ifndef MM_ENGINE_H
@@ -48,16 +54,26 @@
 
 #include "mm/engine_change.h"
 
+#include "mm/engine_map.h"
+
+#include "mm/engine_unmap.h"
+
+#include "mm/engine_protect.h"
+
+#include "mm/engine_collapse.h"
+
 #include "mm/engine_audit.h"
 
-#define ENGINE_OPS                                                                     \
-	.limits = &fmt_limits, .init = engine_init, .destroy = engine_destroy,         \
-	.open = engine_open, .close = engine_close, .query = engine_query,             \
-	.find_next = engine_find_next, .jump = engine_jump, .reserve = engine_reserve, \
-	.map = engine_map, .map_new = engine_map_new, .map_range = engine_map_range,   \
-	.unmap = engine_unmap, .protect_next = engine_protect_next,                    \
-	.clear_marks_next = engine_clear_marks_next, .translate = engine_translate,    \
-	.mark = engine_mark, .walk = engine_walk, .decode = engine_decode,             \
-	.free_table = engine_free_table, .audit = engine_audit
+#define ENGINE_OPS                                                                             \
+	.limits = &fmt_limits, .init = engine_init, .destroy = engine_destroy,                 \
+	.open = engine_open, .close = engine_close, .query = engine_query,                     \
+	.find_next = engine_find_next, .next = engine_next, .jump = engine_jump,               \
+	.reserve = engine_reserve, .map = engine_map, .map_new = engine_map_new,               \
+	.map_range = engine_map_range, .map_frames = engine_map_frames, .unmap = engine_unmap, \
+	.take_next = engine_take_next, .protect = engine_protect,                              \
+	.protect_next = engine_protect_next, .clear_marks_next = engine_clear_marks_next,      \
+	.collapse = engine_collapse, .collapse_end = engine_collapse_end,                      \
+	.translate = engine_translate, .mark = engine_mark, .walk = engine_walk,               \
+	.decode = engine_decode, .free_table = engine_free_table, .audit = engine_audit
 
 #endif

@@ -79,7 +79,7 @@ static int cover_fill(struct pt_cursor *c, struct frame *parent, unsigned level,
 	if (node_stray(parent)) {
 		err = -EAGAIN;
 	} else if (pt_entry_load(e) == 0) {
-		struct frame *child = node_alloc(c, c->pt, level - 1);
+		struct frame *child = node_alloc(c, c->pt, level - 1, ALLOC_ZERO);
 
 		if (child == NULL) {
 			err = -ENOMEM;

@@ -48,6 +48,14 @@ static inline uint64_t slot_end_within(const struct pt_cursor *c, uint64_t limit
 	return end - 1 < limit - 1 ? end : limit;
 }
 
+/* How many slots of the cursor's node, from the cursor on, lie in `len` bytes. */
+static inline uint64_t slots_within(const struct pt_cursor *c, uint64_t len)
+{
+	uint64_t count = len / pt_level_size(c->level), left = PT_ENTRIES - cursor_index(c);
+
+	return count < left ? count : left;
+}
+
 /* Down one level, into the table that the entry `raw` points to. */
 static inline void cursor_descend(struct pt_cursor *c, uint64_t raw)
 {
@@ -128,6 +136,20 @@ static bool engine_find_next(struct pt_cursor *c, uint64_t len)
 {
 	REQUIRES(len_valid(c, len));
 	return cursor_next_leaf(c, c->va + len) != 0;
+}
+
+/* Finds, tells and passes: the next mapping, or false as engine_find_next. */
+static bool engine_next(struct pt_cursor *c, uint64_t len, struct pt_leaf *out)
+{
+	uint64_t limit = c->va + len, raw;
+
+	REQUIRES(len_valid(c, len));
+	raw = cursor_next_leaf(c, limit);
+	if (raw == 0)
+		return false;
+	*out = cursor_leaf(c, raw);
+	cursor_move(c, slot_end_within(c, limit));
+	return true;
 }
 
 #endif

@@ -10,9 +10,25 @@
 #include "mm/pt_entry.h"
 #include "mm/pt_ops.h"
 
+/* In the byte with the level: some leaf of the node is, or was, tracked. */
+#define NODE_OWNS 0x80u
+
 static inline unsigned node_level(const struct frame *node)
 {
-	return node->lock.user[0];
+	return node->lock.user[0] & ~NODE_OWNS;
+}
+
+/* A table that never had a tracked leaf need not be read again when it is freed. */
+static inline bool node_owns(const struct frame *node)
+{
+	return (node->lock.user[0] & NODE_OWNS) != 0;
+}
+
+/* Before the first leaf with these attributes is stored. The node is locked. */
+static inline void node_note_owner(struct frame *node, pt_attr_t attr)
+{
+	if ((attr & PT_TRACKED) != 0 && !node_owns(node))
+		node->lock.user[0] |= NODE_OWNS;
 }
 
 static inline bool node_stray(const struct frame *node)
@@ -56,12 +72,15 @@ static inline void spare_push(struct pt_cursor *c, struct frame *node)
 	c->spares++;
 }
 
-/* NULL: no memory. From the cursor's reserve if it has one. `c` may be NULL (the root). */
-static struct frame *node_alloc(struct pt_cursor *c, struct pt *pt, unsigned level)
+/*
+ * NULL: no memory. From the cursor's reserve if it has one. `c` may be NULL (the root). `zero`:
+ * ALLOC_ZERO, or 0 when the caller fills each entry before anybody can see the node.
+ */
+static struct frame *node_alloc(struct pt_cursor *c, struct pt *pt, unsigned level, unsigned zero)
 {
 	struct frame *node = c != NULL && c->spares != 0
 				     ? spare_pop(c)
-				     : frame_alloc(FRAME_ORDER_4K, FMT_NODE_KIND, ALLOC_ZERO);
+				     : frame_alloc(FRAME_ORDER_4K, FMT_NODE_KIND, zero);
 
 	if (node == NULL)
 		return NULL;
@@ -88,7 +107,7 @@ static void node_free(struct frame *node)
 {
 	unsigned level = node_level(node);
 	pt_entry_t *entries = pt_entries(node);
-	unsigned left = node->present;
+	unsigned left = level > 1 || node_owns(node) ? node->present : 0;
 
 	for (unsigned i = 0; left != 0 && i < PT_ENTRIES; i++) {
 		uint64_t raw = pt_entry_load(&entries[i]);
@@ -116,7 +135,7 @@ static int engine_init(struct pt *pt)
 {
 	atomic_store_explicit(&pt->nodes, 0, memory_order_relaxed);
 	tlb_domain_init(&pt->tlb);
-	pt->root = node_alloc(NULL, pt, FMT_LEVELS);
+	pt->root = node_alloc(NULL, pt, FMT_LEVELS, ALLOC_ZERO);
 	if (pt->root == NULL)
 		return -ENOMEM;
 	rw_write_unlock(&pt->root->lock);
@@ -158,6 +177,7 @@ static void node_fill_split(struct frame *node, uint64_t raw, unsigned level)
 	for (unsigned i = 0; i < PT_ENTRIES; i++, at += step)
 		pt_entry_store(&entries[i], part | fmt_address_bits(hpa(at), level - 1));
 	node->present = PT_ENTRIES;
+	node_note_owner(node, attr);
 }
 
 /*
@@ -171,7 +191,7 @@ static struct frame *node_split(struct pt_cursor *c, struct frame *node, unsigne
 {
 	pt_entry_t *e = &pt_entries(node)[index];
 	uint64_t raw = pt_entry_load(e);
-	struct frame *child = node_alloc(c, c->pt, level - 1);
+	struct frame *child = node_alloc(c, c->pt, level - 1, 0);
 
 	INVARIANT(raw != 0 && level > 1 && fmt_is_leaf(raw, level));
 	if (child == NULL)

@@ -3,9 +3,10 @@
 
 #include "mm/x86_fmt.h"
 
-#define FMT_NODE_KIND FRAME_HOST_TABLE
-#define FMT_VA_FIRST  0xffff800000000000
-#define FMT_VA_LAST   0xfffffffffffeffff
+#define FMT_NODE_KIND  FRAME_HOST_TABLE
+#define FMT_ROOT_FIXED true
+#define FMT_VA_FIRST   0xffff800000000000
+#define FMT_VA_LAST    0xfffffffffffeffff
 
 /* The upper half, without its last 64 KiB, so that the end of a range never wraps to 0. */
 static struct pt_limits fmt_limits = {

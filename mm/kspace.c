@@ -43,7 +43,8 @@ static int kspace_map(uint64_t va, hpa_t at, uint64_t len, pt_attr_t attr)
 	err = host_pt_ops.open(&c, &kspace.pt, va, va + len, true);
 	if (err != 0)
 		return err;
-	err = host_pt_ops.map_range(&c, at, len, attr, &retired, &done);
+	err = host_pt_ops.map_range(&c, at, len, attr, host_pt_ops.limits->max_leaf, &retired,
+				    &done);
 	host_pt_ops.close(&c);
 	/* An unmapped page cannot be in any TLB, so adding needs no flush; replacing would. */
 	ENSURES(!retired.flush);

@@ -61,6 +61,15 @@ struct pt_leaf {
 	pt_attr_t attr; /* 0 for "nothing here" */
 };
 
+/* What take_next took out: a page, or a whole table with everything in it. */
+struct pt_fragment {
+	uint64_t va, size; /* of the slot */
+	uint64_t pages;	   /* 4 KiB pages that were mapped in it; 0 for an empty table */
+	bool table;
+	hpa_t hpa;	/* of a page; of a table 0 */
+	pt_attr_t attr; /* of a page; of a table 0 */
+};
+
 /* Level of the leaf that maps a whole block. */
 static inline unsigned pt_block_level(const struct frame *block)
 {

@@ -31,6 +31,7 @@ struct pt_ops {
 
 	int (*query)(struct pt_cursor *c, struct pt_leaf *out);
 	bool (*find_next)(struct pt_cursor *c, uint64_t len);
+	bool (*next)(struct pt_cursor *c, uint64_t len, struct pt_leaf *out);
 	int (*jump)(struct pt_cursor *c, uint64_t va);
 	int (*reserve)(struct pt_cursor *c, unsigned tables);
 
@@ -40,16 +41,35 @@ struct pt_ops {
 		   struct pt_retired *retired);
 	/* One page where nothing is, not even an empty table. -EEXIST: something is. */
 	int (*map_new)(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr);
-	/* Contiguous memory, largest pages that fit; `done` bytes are mapped, also on error. Stops
-	 * with 0 and done < len when `retired` is full. */
+	/* Contiguous memory, largest pages that fit, up to max_level; `done` bytes are mapped, also
+	 * on error. Stops with 0 and done < len when `retired` is full. */
 	int (*map_range)(struct pt_cursor *c, hpa_t at, uint64_t len, pt_attr_t attr,
-			 struct pt_retired *retired, uint64_t *done);
+			 unsigned max_level, struct pt_retired *retired, uint64_t *done);
+	/* Blocks one after the other; `done` of them are mapped, also on error. Stops with 0 and
+	 * done < n when `retired` is full. */
+	int (*map_frames)(struct pt_cursor *c, struct frame *const *frames, uint64_t n,
+			  pt_attr_t attr, struct pt_retired *retired, uint64_t *done);
 	/* Stops with 0 before the end when `retired` is full; the cursor says where. */
 	int (*unmap)(struct pt_cursor *c, uint64_t end, struct pt_retired *retired,
 		     uint64_t *pages);
+	/* `retired` must not be full; -ENOENT as protect_next. */
+	int (*take_next)(struct pt_cursor *c, uint64_t len, struct pt_retired *retired,
+			 struct pt_fragment *out);
+	/* Sets retired->flush when some translation lost a right. */
+	int (*protect)(struct pt_cursor *c, uint64_t len, pt_attr_t attr,
+		       struct pt_retired *retired, uint64_t *pages);
 	int (*protect_next)(struct pt_cursor *c, uint64_t len, pt_attr_t attr, struct pt_leaf *out);
 	int (*clear_marks_next)(struct pt_cursor *c, uint64_t len, pt_attr_t marks,
 				struct pt_leaf *out);
+
+	/*
+	 * In two halves, with a flush between them. The first puts the large page in the place of
+	 * *table, which is out of the tree then and stays locked; the second takes over the marks
+	 * that were set until the flush, and retires the table.
+	 */
+	int (*collapse)(struct pt_cursor *c, unsigned level, struct pt_retired *retired,
+			struct frame **table);
+	void (*collapse_end)(struct pt_cursor *c, struct frame *table, struct pt_retired *retired);
 
 	/* Lock-free, inside an epoch section. */
 	bool (*translate)(const struct pt *pt, uint64_t va, struct pt_leaf *out);

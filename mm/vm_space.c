@@ -87,6 +87,11 @@ int vm_query(struct vm_cursor *c, struct pt_leaf *out)
 	return c->space->pt.ops->query(&c->c, out);
 }
 
+bool vm_next(struct vm_cursor *c, uint64_t len, struct pt_leaf *out)
+{
+	return c->space->pt.ops->next(&c->c, len, out);
+}
+
 bool vm_find_next(struct vm_cursor *c, uint64_t len)
 {
 	return c->space->pt.ops->find_next(&c->c, len);
@@ -113,6 +118,7 @@ int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
 
 int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr)
 {
+	const struct pt_ops *ops = c->space->pt.ops;
 	uint64_t mapped = 0, done;
 
 	do {
@@ -120,13 +126,28 @@ int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t a
 
 		if (pt_retired_full(&c->retired))
 			vm_cursor_flush(c);
-		err = c->space->pt.ops->map_range(&c->c, hpa_add(start, mapped), len - mapped,
-						  attr & ~PT_TRACKED, &c->retired, &done);
+		err = ops->map_range(&c->c, hpa_add(start, mapped), len - mapped,
+				     attr & ~PT_TRACKED, ops->limits->max_leaf, &c->retired, &done);
 		if (err != 0)
 			return err;
 		mapped += done;
 	} while (mapped < len);
 	return 0;
+}
+
+int vm_map_frames(struct vm_cursor *c, struct frame *const *frames, uint64_t n, pt_attr_t attr,
+		  uint64_t *done)
+{
+	uint64_t some;
+	int err = 0;
+
+	for (*done = 0; *done < n && err == 0; *done += some) {
+		if (pt_retired_full(&c->retired))
+			vm_cursor_flush(c);
+		err = c->space->pt.ops->map_frames(&c->c, frames + *done, n - *done,
+						   attr | PT_TRACKED, &c->retired, &some);
+	}
+	return err;
 }
 
 int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages)
@@ -143,6 +164,36 @@ int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages)
 		if (pt_retired_full(&c->retired))
 			vm_cursor_flush(c);
 	}
+	return 0;
+}
+
+int vm_take_next(struct vm_cursor *c, uint64_t len, struct pt_fragment *out)
+{
+	if (pt_retired_full(&c->retired))
+		vm_cursor_flush(c);
+	return c->space->pt.ops->take_next(&c->c, len, &c->retired, out);
+}
+
+int vm_protect(struct vm_cursor *c, uint64_t len, pt_attr_t attr, uint64_t *pages)
+{
+	return c->space->pt.ops->protect(&c->c, len, attr, &c->retired, pages);
+}
+
+int vm_collapse(struct vm_cursor *c, uint64_t size)
+{
+	const struct pt_ops *ops = c->space->pt.ops;
+	struct frame *table;
+	int err;
+
+	if (size != SIZE_2M && size != SIZE_1G)
+		return -EINVAL;
+	err = ops->collapse(&c->c, size == SIZE_2M ? 2 : 3, &c->retired, &table);
+	if (err != 0)
+		return err;
+	vm_cursor_flush(c);
+	ops->collapse_end(&c->c, table, &c->retired);
+	/* Nobody has been able to find the table since the flush. */
+	pt_retired_release(&c->space->pt, &c->retired);
 	return 0;
 }
 

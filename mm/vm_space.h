@@ -124,6 +124,12 @@ int vm_query(struct vm_cursor *c, struct pt_leaf *out);
  */
 bool vm_find_next(struct vm_cursor *c, uint64_t len);
 
+/*
+ * One step of an iteration over all mappings: the next one within `len` bytes is in *out, and the
+ * cursor stands after it (at start + len, if it reaches beyond). False: as vm_find_next.
+ */
+bool vm_next(struct vm_cursor *c, uint64_t len, struct pt_leaf *out);
+
 /* Moves to `at`, start <= at <= end. -ERANGE outside, -EINVAL unaligned; then it does not move. */
 int vm_jump(struct vm_cursor *c, gpa_t at);
 
@@ -158,6 +164,14 @@ static inline int vm_map_new(struct vm_cursor *c, struct frame *frame, pt_attr_t
 int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr);
 
 /*
+ * Maps `n` blocks one after the other, each as vm_map does, with one walk for each table. *done of
+ * them are mapped, and their references have moved, also when an error stops it: that block's error
+ * as of vm_map.
+ */
+int vm_map_frames(struct vm_cursor *c, struct frame *const *frames, uint64_t n, pt_attr_t attr,
+		  uint64_t *done);
+
+/*
  * Removes everything in [at, at + len) and moves past it. Pages that reach over an end are split
  * and keep their outer part. *pages is the number of 4 KiB pages that were mapped there, those of
  * large pages and of untracked memory included.
@@ -165,6 +179,32 @@ int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t a
  * cursor stands where it stopped. Precondition: len page-aligned, within the range that is left.
  */
 int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages);
+
+/*
+ * Takes out the next mapping within `len` bytes, or a whole table where the range covers all of it,
+ * and moves past it; a page that reaches over an end is split and keeps its outer part. What was
+ * there is retired. 0; -ENOENT: nothing, the cursor stands at start + len; -ENOMEM: could not
+ * split, nothing changed. Precondition as vm_unmap.
+ */
+int vm_take_next(struct vm_cursor *c, uint64_t len, struct pt_fragment *out);
+
+/*
+ * Changes all mappings in [at, at + len) as vm_protect_next does one, and moves past them. *pages
+ * is the number of 4 KiB pages that were mapped there. -EINVAL: nothing is changed; -ENOMEM: a page
+ * had to be split, *pages counts what was changed, the cursor stands where it stopped.
+ */
+int vm_protect(struct vm_cursor *c, uint64_t len, pt_attr_t attr, uint64_t *pages);
+
+/*
+ * Joins the 512 pages of `size` / 512 at the cursor into one of `size` (2 MiB or 1 GiB) and moves
+ * past it. They must be neighbours in host memory too, aligned to `size`, and alike but for their
+ * marks; the large page has the marks that any of them had, those included that the CPU sets until
+ * the end. Tracked pages must be all of one block, or frames that nothing else refers to.
+ * Errors: -EINVAL (size, or the cursor not aligned to it), -ERANGE (does not fit into the range, or
+ * the range is less than a whole table's entry), -ENOENT (no such 512 pages), -EBUSY (somebody else
+ * holds one of the frames). Nothing is changed then. Flushes, and waits for it.
+ */
+int vm_collapse(struct vm_cursor *c, uint64_t size);
 
 /*
  * Changes the rights (PT_RIGHTS, PT_USER and memory type bits) of the next mapping within `len`

@@ -5,6 +5,7 @@
 #define FMT_LEVELS	    5
 #define FMT_NODE_KIND	    FRAME_STAGE2_TABLE
 #define FMT_HW_MARKS(level) FAKE_MARKS
+#define FMT_ROOT_FIXED	    false
 #define FMT_VA_FIRST	    UINT64_C(0)
 #define FMT_VA_LAST	    ((UINT64_C(1) << 57) - 1)
 
