@@ -2,12 +2,12 @@
 /*
  * Intel's EPT. (SDM vol. 3, 29.3)
  *
- *   63 suppress #VE | 62..53 - | 52 tracked | 51..12 address | 11 valid | 10 user X | 9 D | 8 A |
+ *   63 suppress #VE | 62..53 - | 52 table | 51..12 address | 11 tracked | 10 user X | 9 D | 8 A |
  *   7 leaf | 6 ignore guest PAT | 5..3 memory type | 2 X | 1 W | 0 R
  *
- * "valid" is ours and keeps a page without any right apart from an absent one. W without R is a
- * misconfiguration and is refused; X without R needs a CPU that has it. The guest's PAT is ignored
- * for what we map as RAM, so that two guests' types for one frame cannot disagree.
+ * "table" and "tracked" are ours. W without R is a misconfiguration and is refused; X without R
+ * needs a CPU that has it. The guest's PAT is ignored in every leaf, so that two guests' types for
+ * one frame cannot disagree; and that bit tells a page without any right from an absent one.
  */
 #include "base/err.h"
 #include "base/print.h"
@@ -23,11 +23,12 @@
 #define EPT_A	    (UINT64_C(1) << 8)
 #define EPT_D	    (UINT64_C(1) << 9)
 #define EPT_USER_X  (UINT64_C(1) << 10)
-#define EPT_VALID   (UINT64_C(1) << 11)
-#define EPT_TRACKED (UINT64_C(1) << 52)
+#define EPT_TRACKED (UINT64_C(1) << 11)
+#define EPT_TABLE   (UINT64_C(1) << 52)
 #define EPT_ADDRESS UINT64_C(0x000ffffffffff000)
 
 #define FMT_LEVELS	    4
+#define FMT_TABLE	    EPT_TABLE
 #define FMT_NODE_KIND	    FRAME_STAGE2_TABLE
 #define FMT_HW_MARKS(level) ept_hw_marks
 #define FMT_ROOT_FIXED	    false
@@ -46,36 +47,29 @@ static struct pt_limits fmt_limits = {
 
 static struct ept_caps caps;
 static uint64_t ept_hw_marks; /* EPT_A | EPT_D where the CPU sets them */
+static uint64_t ept_sayable;  /* bit n: rights and memory type n can be expressed */
 
-static inline bool fmt_is_leaf(uint64_t raw, unsigned level)
-{
-	return level == 1 || (raw & EPT_LEAF) != 0;
-}
+#define EPT_ATTR (PT_RIGHTS | PT_MEM_MASK | PT_ACCESSED | PT_DIRTY | PT_TRACKED)
 
-/* The rights are where ours are; the marks and the rest are moved. */
-_Static_assert(EPT_R == PT_READ && EPT_W == PT_WRITE && EPT_X == PT_EXEC, "copied as they are");
-_Static_assert(PT_ACCESSED << 3 == EPT_A && PT_DIRTY << 3 == EPT_D, "moved by 3");
-_Static_assert((uint64_t)PT_TRACKED << 45 == EPT_TRACKED, "moved by 45");
-_Static_assert(PT_MEM_SHIFT - EPT_MEM == 5, "memory type moved by 5");
+_Static_assert(EPT_R == PT_READ && EPT_W == PT_WRITE && EPT_X == PT_EXEC && EPT_A == PT_ACCESSED &&
+		       EPT_D == PT_DIRTY && EPT_TRACKED == PT_TRACKED && EPT_MEM == PT_MEM_SHIFT,
+	       "attributes are copied as they are");
 
 static inline uint64_t fmt_leaf_bits(pt_attr_t attr, unsigned level)
 {
-	return EPT_VALID | EPT_IPAT | (level > 1 ? EPT_LEAF : 0) | (attr & PT_RIGHTS) |
-	       (uint64_t)(attr & (PT_ACCESSED | PT_DIRTY)) << 3 |
-	       (uint64_t)(attr & PT_TRACKED) << 45 | (attr & PT_MEM_MASK) >> 5;
+	return EPT_IPAT | (level > 1 ? EPT_LEAF : 0) | (attr & EPT_ATTR);
 }
 
 static inline pt_attr_t fmt_attr(uint64_t raw, unsigned level)
 {
 	(void)level;
-	return (pt_attr_t)(raw & PT_RIGHTS) | ((pt_attr_t)(raw >> 3) & (PT_ACCESSED | PT_DIRTY)) |
-	       ((pt_attr_t)(raw >> 45) & PT_TRACKED) | (pt_attr_t)(raw << 5 & PT_MEM_MASK);
+	return (pt_attr_t)raw & EPT_ATTR;
 }
 
 static inline uint64_t fmt_table(hpa_t table, unsigned level)
 {
 	(void)level;
-	return table.hpa | EPT_VALID | EPT_R | EPT_W | EPT_X | (caps.mbec ? EPT_USER_X : 0);
+	return table.hpa | EPT_TABLE | EPT_R | EPT_W | EPT_X | (caps.mbec ? EPT_USER_X : 0);
 }
 
 static inline hpa_t fmt_hpa(uint64_t raw, unsigned level)
@@ -99,19 +93,12 @@ static inline uint64_t fmt_rights_mask(unsigned level)
 static inline uint64_t fmt_marks(pt_attr_t attr, unsigned level)
 {
 	(void)level;
-	return (attr & PT_ACCESSED ? EPT_A : 0) | (attr & PT_DIRTY ? EPT_D : 0);
+	return attr & (PT_ACCESSED | PT_DIRTY);
 }
 
 static inline bool fmt_attr_ok(pt_attr_t attr)
 {
-	pt_attr_t rights = attr & PT_RIGHTS, mem = attr & PT_MEM_MASK;
-
-	if ((rights & PT_WRITE) != 0 && (rights & PT_READ) == 0)
-		return false;
-	if (rights == PT_EXEC && !caps.exec_only)
-		return false;
-	return mem == PT_MEM_WB || mem == PT_MEM_UC || mem == PT_MEM_WC || mem == PT_MEM_WT ||
-	       mem == PT_MEM_WP;
+	return (ept_sayable >> (attr & (PT_RIGHTS | PT_MEM_MASK)) & 1) != 0;
 }
 
 #include "mm/engine.h"
@@ -135,6 +122,21 @@ static const char *ept_missing(uint64_t cap)
 	return NULL;
 }
 
+/* All memory types with all rights, but for W without R, and X alone where the CPU lacks it. */
+static uint64_t sayable(bool exec_only)
+{
+	static const pt_attr_t types[] = { PT_MEM_UC, PT_MEM_WC, PT_MEM_WT, PT_MEM_WP, PT_MEM_WB };
+	uint64_t set = 0;
+
+	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		for (pt_attr_t rights = 0; rights <= PT_RIGHTS; rights++) {
+			if ((rights & PT_RW) == PT_WRITE || (rights == PT_EXEC && !exec_only))
+				continue;
+			set |= UINT64_C(1) << (types[i] | rights);
+		}
+	return set;
+}
+
 int ept_setup(uint64_t cap, unsigned maxphyaddr, char *why, size_t why_size)
 {
 	const char *missing = ept_missing(cap);
@@ -156,6 +158,7 @@ int ept_setup(uint64_t cap, unsigned maxphyaddr, char *why, size_t why_size)
 		.invept_single = (cap >> 25 & 1) != 0,
 		.invept_all = (cap >> 26 & 1) != 0,
 	};
+	ept_sayable = sayable(caps.exec_only);
 	ept_hw_marks = caps.accessed_dirty ? EPT_A | EPT_D : 0;
 	fmt_limits.max_leaf = caps.page_2m ? (caps.page_1g ? 3 : 2) : 1;
 	fmt_limits.hpa_limit = UINT64_C(1) << maxphyaddr;

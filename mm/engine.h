@@ -14,7 +14,7 @@
  *   fmt_limits                   struct pt_limits
  *   FMT_LEVELS, FMT_NODE_KIND    constants
  *   FMT_VA_FIRST, FMT_VA_LAST    constants: the addresses that the table may translate
- *   fmt_is_leaf(raw, level)      of an entry that is not 0; false: it points to a table
+ *   FMT_TABLE                    a bit that is set in entries that point to a table, only there
  *   fmt_leaf_bits(attr, level)   a leaf without its address; never 0
  *   fmt_attr(raw, level)         the attributes of a leaf
  *   fmt_table(hpa, level)        an entry of a node of `level` that points to a table
@@ -64,16 +64,16 @@
 
 #include "mm/engine_audit.h"
 
-#define ENGINE_OPS                                                                             \
-	.limits = &fmt_limits, .init = engine_init, .destroy = engine_destroy,                 \
-	.open = engine_open, .close = engine_close, .query = engine_query,                     \
-	.find_next = engine_find_next, .next = engine_next, .jump = engine_jump,               \
-	.reserve = engine_reserve, .map = engine_map, .map_new = engine_map_new,               \
-	.map_range = engine_map_range, .map_frames = engine_map_frames, .unmap = engine_unmap, \
-	.take_next = engine_take_next, .protect = engine_protect,                              \
-	.protect_next = engine_protect_next, .clear_marks_next = engine_clear_marks_next,      \
-	.collapse = engine_collapse, .collapse_end = engine_collapse_end,                      \
-	.translate = engine_translate, .mark = engine_mark, .walk = engine_walk,               \
-	.decode = engine_decode, .free_table = engine_free_table, .audit = engine_audit
+#define ENGINE_OPS                                                                                 \
+	.limits = &fmt_limits, .init = engine_init, .destroy = engine_destroy,                     \
+	.open = engine_open, .close = engine_close, .query = engine_query,                         \
+	.find_next = engine_find_next, .next = engine_next, .jump = engine_jump,                   \
+	.reserve = engine_reserve, .map = engine_map, .map_new = engine_map_new,                   \
+	.map_range = engine_map_range, .map_frames = engine_map_frames, .unmap = engine_unmap,     \
+	.take_next = engine_take_next, .protect = engine_protect,                                  \
+	.protect_next = engine_protect_next, .clear_marks_next = engine_clear_marks_next,          \
+	.collapse = engine_collapse, .collapse_end = engine_collapse_end, .lookup = engine_lookup, \
+	.mark = engine_mark, .walk = engine_walk, .decode = engine_decode,                         \
+	.free_table = engine_free_table, .audit = engine_audit
 
 #endif

@@ -83,7 +83,7 @@ static void audit_node(struct pt_audit *a, const struct frame *node, uint64_t ba
 		if (raw == 0)
 			continue;
 		present++;
-		if (!entry_is_table(raw, level))
+		if (!entry_is_table(raw))
 			audit_leaf(a, va, raw, level);
 		else if (frame_at(fmt_hpa(raw, level)) == NULL)
 			audit_fail(a, va, level, "entry 0x%llx points to a table outside RAM",

@@ -24,7 +24,7 @@ static uint64_t detach(struct pt *pt, struct frame *node)
 		if (raw == 0)
 			continue;
 		left--;
-		if (fmt_is_leaf(raw, level))
+		if (!entry_is_table(raw))
 			pages += pt_level_size(level) / PAGE_SIZE;
 		else
 			pages += detach(pt, node_at(raw, level));
@@ -40,7 +40,7 @@ static inline uint64_t retire(struct pt_cursor *c, struct pt_retired *retired, u
 			      unsigned level)
 {
 	retired->flush = true;
-	if (entry_is_table(raw, level)) {
+	if (entry_is_table(raw)) {
 		struct frame *node = node_at(raw, level);
 		uint64_t pages = detach(c->pt, node);
 
@@ -62,7 +62,7 @@ static int cursor_descend_to(struct pt_cursor *c, unsigned level)
 	while (c->level > level) {
 		uint64_t raw = pt_entry_load(cursor_entry(c));
 
-		if (!entry_is_table(raw, c->level)) {
+		if (!entry_is_table(raw)) {
 			struct frame *child;
 
 			if (raw != 0) {
@@ -104,15 +104,16 @@ static inline int cursor_accept(struct pt_cursor *c, hpa_t at, unsigned level, p
 	return c->level == level ? 0 : cursor_seat(c, level);
 }
 
-static int engine_map(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr,
-		      struct pt_retired *retired)
+/* Once for each size of page, so that what depends on it is a constant. */
+static inline __attribute__((always_inline)) int cursor_map(struct pt_cursor *c, hpa_t at,
+							    unsigned level, pt_attr_t attr,
+							    struct pt_retired *retired)
 {
 	int err = cursor_accept(c, at, level, attr);
 	uint64_t raw, old;
 	pt_entry_t *e;
 
-	REQUIRES(c->change && !pt_retired_full(retired));
-	if (err != 0)
+	if (__builtin_expect(err != 0, 0))
 		return err;
 	raw = fmt_leaf_bits(attr, level) | fmt_address_bits(at, level);
 	e = cursor_entry(c);
@@ -123,11 +124,22 @@ static int engine_map(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t a
 		cursor_node(c)->present++;
 	else
 		retire(c, retired, old, level);
-	cursor_move(c, cursor_slot_end(c));
+	cursor_move(c, c->va + pt_level_size(level));
 	return 0;
 }
 
-/* The common case of engine_map_new: a 4 KiB page, the cursor in its leaf table. */
+static __attribute__((noinline)) int map_any(struct pt_cursor *c, hpa_t at, unsigned level,
+					     pt_attr_t attr, struct pt_retired *retired)
+{
+	if (level == 1)
+		return cursor_map(c, at, 1, attr, retired);
+	if (level == 2)
+		return cursor_map(c, at, 2, attr, retired);
+	return level == 3 ? cursor_map(c, at, 3, attr, retired) : -EINVAL;
+}
+
+/* The common case: a 4 KiB page where nothing is, the cursor in its leaf table. -EEXIST: something
+ * is; nothing is changed. Precondition: cursor_ready_small. */
 static inline int cursor_put_small(struct pt_cursor *c, hpa_t at, pt_attr_t attr)
 {
 	struct frame *node = c->path[1];
@@ -145,12 +157,28 @@ static inline int cursor_put_small(struct pt_cursor *c, hpa_t at, pt_attr_t attr
 	return 0;
 }
 
+static inline bool cursor_ready_small(const struct pt_cursor *c, hpa_t at, unsigned level,
+				      pt_attr_t attr)
+{
+	return level == 1 && c->level == 1 && c->va != c->end && fmt_attr_ok(attr) &&
+	       (at.hpa & (PAGE_SIZE - 1)) == 0 && at.hpa < fmt_limits.hpa_limit;
+}
+
+static int engine_map(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr,
+		      struct pt_retired *retired)
+{
+	REQUIRES(c->change && !pt_retired_full(retired));
+	if (cursor_ready_small(c, at, level, attr) && cursor_put_small(c, at, attr) == 0)
+		return 0;
+	return map_any(c, at, level, attr, retired);
+}
+
 static int engine_map_new(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr)
 {
 	int err;
 
 	REQUIRES(c->change);
-	if (level == 1 && c->level == 1 && c->va != c->end && fmt_attr_ok(attr))
+	if (cursor_ready_small(c, at, level, attr))
 		return cursor_put_small(c, at, attr);
 	err = cursor_accept(c, at, level, attr);
 	if (err != 0)

@@ -43,7 +43,7 @@ static bool node_uniform(const struct frame *node, unsigned level, uint64_t *fir
 
 	*first = pt_entry_load(&e[0]);
 	at = fmt_hpa(*first, level).hpa;
-	if (node->present != PT_ENTRIES || entry_is_table(*first, level) ||
+	if (node->present != PT_ENTRIES || entry_is_table(*first) ||
 	    (at & (pt_level_size(level + 1) - 1)) != 0)
 		return false;
 	for (unsigned i = 1; i < PT_ENTRIES; i++) {
@@ -86,11 +86,10 @@ static int engine_collapse(struct pt_cursor *c, unsigned level, struct pt_retire
 		return -ERANGE;
 	while (c->level < level)
 		c->level++;
-	for (raw = pt_entry_load(cursor_entry(c));
-	     c->level > level && entry_is_table(raw, c->level);
+	for (raw = pt_entry_load(cursor_entry(c)); c->level > level && entry_is_table(raw);
 	     raw = pt_entry_load(cursor_entry(c)))
 		cursor_descend(c, raw);
-	if (!entry_is_table(raw, c->level))
+	if (!entry_is_table(raw))
 		return -ENOENT;
 	child = node_at(raw, level);
 	if (!node_uniform(child, level - 1, &first))
@@ -114,7 +113,7 @@ static void engine_collapse_end(struct pt_cursor *c, struct frame *table,
 	pt_entry_t *e = cursor_entry(c), *old = pt_entries(table);
 	uint64_t raw = pt_entry_load(e), marks = fmt_marks(node_marks(table, level - 1), level);
 
-	INVARIANT(c->level == level && raw != 0 && !entry_is_table(raw, level));
+	INVARIANT(c->level == level && raw != 0 && !entry_is_table(raw));
 	while (!pt_entry_swap(e, &raw, raw | marks))
 		continue;
 	/* The large page owns what the leaves did. */

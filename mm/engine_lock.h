@@ -48,7 +48,7 @@ static inline void node_unlock(struct frame *node, bool change)
  * The level of the lowest node that covers [start, end). A range that is exactly one entry of the
  * level above is locked there, so that a large page can be mapped on it.
  */
-static inline unsigned cover_level(uint64_t start, uint64_t end)
+static unsigned cover_level(uint64_t start, uint64_t end)
 {
 	unsigned level = 1;
 	uint64_t span = pt_level_size(2);
@@ -103,7 +103,7 @@ static __attribute__((noinline)) int cover_grow(struct pt_cursor *c, struct fram
 		uint64_t raw = pt_entry_load(&pt_entries(*node)[pt_index(c->start, *level)]);
 		int err;
 
-		if (entry_is_table(raw, *level)) {
+		if (entry_is_table(raw)) {
 			if (*held)
 				rw_write_unlock(&(*node)->lock);
 			*held = false;
@@ -121,24 +121,20 @@ static __attribute__((noinline)) int cover_grow(struct pt_cursor *c, struct fram
 }
 
 /* One attempt to find and lock the covering node. -EAGAIN: it was taken away, start again. */
-static inline int cover_lock(struct pt_cursor *c, const struct pt *pt, uint64_t start, uint64_t end)
+static int cover_lock(struct pt_cursor *c, const struct pt *pt, uint64_t start, uint64_t end)
 {
-	unsigned want = cover_level(start, end), level = FMT_LEVELS;
-	unsigned shift = PAGE_SHIFT + 9 * (FMT_LEVELS - 1);
-	const pt_entry_t *table = pt_entries(pt->root);
-	struct frame *node;
+	unsigned want = cover_level(start, end), level;
+	struct frame *node = pt->root;
 	bool held = false;
-	uint64_t raw = 1;
+	uint64_t raw = FMT_TABLE;
 
-	/* Down as long as there is a table. Above the leaf tables, so that only a leaf's mark
-	 * counts. */
-	for (; level > want; level--, shift -= 9) {
-		raw = pt_entry_load(&table[start >> shift & (PT_ENTRIES - 1)]);
-		if (raw == 0 || fmt_is_leaf(raw, level))
+	/* Down as long as there is a table. */
+	for (level = FMT_LEVELS; level > want; level--) {
+		raw = pt_entry_load(&pt_entries(node)[pt_index(start, level)]);
+		if (!entry_is_table(raw))
 			break;
-		table = hpa_ptr(fmt_hpa(raw, level));
+		node = node_at(raw, level);
 	}
-	node = frame_slot(hva_to_hpa(hva_of((const void *)table)).hpa >> PAGE_SHIFT);
 	/* A large page, or for a reader nothing: the node with that entry covers the range. */
 	if (raw == 0 && c->change) {
 		unsigned at = level;
@@ -195,7 +191,7 @@ static void subtree_lock(const struct pt_cursor *c, struct frame *node, uint64_t
 	for (unsigned i = r.first; i <= r.last; i++) {
 		uint64_t raw = pt_entry_load(&entries[i]);
 
-		if (!entry_is_table(raw, level))
+		if (!entry_is_table(raw))
 			continue;
 		node_lock(node_at(raw, level), c->change);
 		subtree_lock(c, node_at(raw, level), base + i * pt_level_size(level), level - 1);
@@ -213,7 +209,7 @@ static void subtree_unlock(const struct pt_cursor *c, struct frame *node, uint64
 		for (unsigned i = r.last + 1; i-- > r.first;) {
 			uint64_t raw = pt_entry_load(&entries[i]);
 
-			if (entry_is_table(raw, level))
+			if (entry_is_table(raw))
 				subtree_unlock(c, node_at(raw, level),
 					       base + i * pt_level_size(level), level - 1);
 		}
@@ -230,13 +226,9 @@ static int range_check(uint64_t start, uint64_t end)
 	return 0;
 }
 
-static int engine_open(struct pt_cursor *c, struct pt *pt, uint64_t start, uint64_t end,
-		       bool change)
+static inline void cursor_init(struct pt_cursor *c, struct pt *pt, uint64_t start, uint64_t end,
+			       bool change)
 {
-	int err = range_check(start, end);
-
-	if (err != 0)
-		return err;
 	c->pt = pt;
 	c->va = c->start = start;
 	c->end = end;
@@ -245,6 +237,16 @@ static int engine_open(struct pt_cursor *c, struct pt *pt, uint64_t start, uint6
 	c->spare = NULL;
 	lock_note_enter(LOCK_NODE);
 	epoch_enter();
+}
+
+static __attribute__((noinline)) int open_any(struct pt_cursor *c, struct pt *pt, uint64_t start,
+					      uint64_t end, bool change)
+{
+	int err = range_check(start, end);
+
+	if (err != 0)
+		return err;
+	cursor_init(c, pt, start, end, change);
 	do
 		err = cover_lock(c, pt, start, end);
 	while (__builtin_expect(err == -EAGAIN, 0));
@@ -258,14 +260,71 @@ static int engine_open(struct pt_cursor *c, struct pt *pt, uint64_t start, uint6
 	return 0;
 }
 
-static void engine_close(struct pt_cursor *c)
+/* The leaf table on the way to va, or NULL when there is none. */
+static inline struct frame *leaf_table(const struct pt *pt, uint64_t va)
 {
-	if (c->guard > 1)
-		subtree_unlock(c, c->path[c->guard], node_base(c->start, c->guard), c->guard);
-	else
-		node_unlock(c->path[1], c->change);
+	const pt_entry_t *top = pt->top;
+	uint64_t raw = pt_entry_load(&top[pt_index(va, FMT_LEVELS)]);
+
+#pragma GCC unroll 4
+	for (unsigned level = FMT_LEVELS; level > 2; level--) {
+		if (__builtin_expect(!entry_is_table(raw), 0))
+			return NULL;
+		raw = pt_entry_load(entry_at(fmt_hpa(raw, level), va, level - 1));
+	}
+	return __builtin_expect(entry_is_table(raw), 1) ? node_at(raw, 2) : NULL;
+}
+
+/* Is it valid, within one leaf table, and less than all of that? */
+static inline bool range_small(uint64_t start, uint64_t end)
+{
+	uint64_t table = pt_level_size(2), len = end - start;
+
+	return ((start | end) & (PAGE_SIZE - 1)) == 0 && len - 1 < table - 1 &&
+	       (start & (table - 1)) + len <= table && va_valid(start) &&
+	       (va_valid(round_down(FMT_VA_LAST, table) + table - 1) || va_valid(end - 1));
+}
+
+/*
+ * Most cursors are for a few pages in a leaf table that is there and not taken away under them:
+ * these are opened here, all others by open_any.
+ */
+static int engine_open(struct pt_cursor *c, struct pt *pt, uint64_t start, uint64_t end,
+		       bool change)
+{
+	struct frame *node;
+
+	if (!range_small(start, end))
+		return open_any(c, pt, start, end, change);
+	cursor_init(c, pt, start, end, change);
+	node = leaf_table(pt, start);
+	if (__builtin_expect(node != NULL, 1)) {
+		node_lock(node, change);
+		if (__builtin_expect(!node_stray(node), 1)) {
+			c->path[1] = node;
+			c->level = c->guard = 1;
+			return 0;
+		}
+		node_unlock(node, change);
+	}
+	epoch_exit();
+	lock_note_exit(LOCK_NODE);
+	return open_any(c, pt, start, end, change);
+}
+
+static __attribute__((noinline)) void close_many(struct pt_cursor *c)
+{
+	subtree_unlock(c, c->path[c->guard], node_base(c->start, c->guard), c->guard);
 	while (c->spares != 0)
 		frame_put(spare_pop(c));
+}
+
+static void engine_close(struct pt_cursor *c)
+{
+	if (c->guard > 1 || c->spares != 0)
+		close_many(c);
+	else
+		node_unlock(c->path[1], c->change);
 	epoch_exit();
 	lock_note_exit(LOCK_NODE);
 	c->pt = NULL;

@@ -70,7 +70,7 @@ static inline uint64_t cursor_bottom(struct pt_cursor *c)
 {
 	uint64_t raw = pt_entry_load(cursor_entry(c));
 
-	while (entry_is_table(raw, c->level)) {
+	while (entry_is_table(raw)) {
 		cursor_descend(c, raw);
 		raw = pt_entry_load(cursor_entry(c));
 	}
@@ -114,7 +114,7 @@ static uint64_t cursor_next_leaf(struct pt_cursor *c, uint64_t limit)
 	while (c->va != limit) {
 		uint64_t raw = pt_entry_load(cursor_entry(c));
 
-		if (entry_is_table(raw, c->level)) {
+		if (entry_is_table(raw)) {
 			if (node_at(raw, c->level)->present != 0) {
 				cursor_descend(c, raw);
 				continue;

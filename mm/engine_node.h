@@ -41,9 +41,9 @@ static inline struct frame *node_at(uint64_t raw, unsigned level)
 	return frame_slot(fmt_hpa(raw, level).hpa >> PAGE_SHIFT);
 }
 
-static inline bool entry_is_table(uint64_t raw, unsigned level)
+static inline bool entry_is_table(uint64_t raw)
 {
-	return raw != 0 && level > 1 && !fmt_is_leaf(raw, level);
+	return (raw & FMT_TABLE) != 0;
 }
 
 /* A fresh node belongs to whoever made it: it is locked before anybody can see it. */
@@ -115,7 +115,7 @@ static void node_free(struct frame *node)
 		if (raw == 0)
 			continue;
 		left--;
-		if (entry_is_table(raw, level))
+		if (entry_is_table(raw))
 			node_free(node_at(raw, level));
 		else if (leaf_tracked(raw, level))
 			frame_put(leaf_frame(raw, level));
@@ -138,6 +138,7 @@ static int engine_init(struct pt *pt)
 	pt->root = node_alloc(NULL, pt, FMT_LEVELS, ALLOC_ZERO);
 	if (pt->root == NULL)
 		return -ENOMEM;
+	pt->top = pt_entries(pt->root);
 	rw_write_unlock(&pt->root->lock);
 	return 0;
 }
@@ -193,7 +194,7 @@ static struct frame *node_split(struct pt_cursor *c, struct frame *node, unsigne
 	uint64_t raw = pt_entry_load(e);
 	struct frame *child = node_alloc(c, c->pt, level - 1, 0);
 
-	INVARIANT(raw != 0 && level > 1 && fmt_is_leaf(raw, level));
+	INVARIANT(raw != 0 && level > 1 && !entry_is_table(raw));
 	if (child == NULL)
 		return NULL;
 	if (leaf_tracked(raw, level))

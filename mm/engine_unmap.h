@@ -75,11 +75,30 @@ static int unmap_step(struct pt_cursor *c, uint64_t limit, struct pt_retired *re
 	return 0;
 }
 
-static int engine_unmap(struct pt_cursor *c, uint64_t limit, struct pt_retired *retired,
-			uint64_t *pages)
+/* One page of the cursor's leaf table, which is its guard; as cursor_clear. */
+static inline uint64_t cursor_take_small(struct pt_cursor *c, struct pt_retired *retired)
 {
-	REQUIRES(c->change);
-	REQUIRES(limit >= c->va && limit <= c->end && (limit & (PAGE_SIZE - 1)) == 0);
+	struct frame *node = c->path[1];
+	pt_entry_t *e = &pt_entries(node)[pt_index(c->va, 1)];
+	uint64_t raw = pt_entry_load(e);
+
+	if (raw != 0 && leaf_tracked(raw, 1)) {
+		if (pt_retired_full(retired))
+			return 0;
+		retired->leaf[retired->leaves++] = leaf_frame(raw, 1);
+	}
+	c->va += PAGE_SIZE;
+	if (raw == 0)
+		return 0;
+	pt_entry_store(e, 0);
+	node->present--;
+	retired->flush = true;
+	return 1;
+}
+
+static __attribute__((noinline)) int unmap_any(struct pt_cursor *c, uint64_t limit,
+					       struct pt_retired *retired, uint64_t *pages)
+{
 	c->level = c->guard; /* see the largest slots that fit */
 	while (c->va != limit && !pt_retired_full(retired)) {
 		int err = unmap_step(c, limit, retired, pages);
@@ -87,6 +106,21 @@ static int engine_unmap(struct pt_cursor *c, uint64_t limit, struct pt_retired *
 		if (err != 0)
 			return err;
 	}
+	return 0;
+}
+
+static int engine_unmap(struct pt_cursor *c, uint64_t limit, struct pt_retired *retired,
+			uint64_t *pages)
+{
+	REQUIRES(c->change);
+	REQUIRES(limit >= c->va && limit <= c->end && (limit & (PAGE_SIZE - 1)) == 0);
+	if (c->guard == 1 && limit - c->va == PAGE_SIZE) {
+		*pages += cursor_take_small(c, retired);
+		return 0;
+	}
+	if (c->guard != 1)
+		return unmap_any(c, limit, retired, pages);
+	*pages += cursor_clear(c, limit, retired);
 	return 0;
 }
 
@@ -104,7 +138,7 @@ static int engine_take_next(struct pt_cursor *c, uint64_t len, struct pt_retired
 		if (raw == 0) {
 			cursor_move(c, slot_end_within(c, limit));
 		} else if (c->level == 1 || slot_whole(c, limit)) {
-			bool table = entry_is_table(raw, c->level);
+			bool table = entry_is_table(raw);
 
 			*out = (struct pt_fragment){
 				.va = c->va,

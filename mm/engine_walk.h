@@ -15,27 +15,35 @@ static inline bool va_valid(uint64_t va)
 	return va - FMT_VA_FIRST <= FMT_VA_LAST - FMT_VA_FIRST;
 }
 
-static bool engine_translate(const struct pt *pt, uint64_t va, struct pt_leaf *out)
+static inline struct pt_hit hit(uint64_t raw, unsigned level)
 {
-	const pt_entry_t *table = pt_entries(pt->root);
+	if (raw == 0)
+		return (struct pt_hit){ .level = 0 };
+	return (struct pt_hit){ fmt_hpa(raw, level), fmt_attr(raw, level), level };
+}
+
+/* The entry for va in a table of `level`. */
+static inline const pt_entry_t *entry_at(hpa_t table, uint64_t va, unsigned level)
+{
+	return hpa_ptr(hpa_add(table, pt_index(va, level) * sizeof(pt_entry_t)));
+}
+
+static struct pt_hit engine_lookup(const struct pt *pt, uint64_t va)
+{
+	const pt_entry_t *top = pt->top;
+	uint64_t raw = 0;
 
 	REQUIRES(epoch_inside());
 	if (!va_valid(va))
-		return false;
-	for (unsigned level = FMT_LEVELS;; level--) {
-		uint64_t raw = pt_entry_load(&table[pt_index(va, level)]);
-
-		if (raw == 0)
-			return false;
-		if (level == 1 || fmt_is_leaf(raw, level)) {
-			out->size = pt_level_size(level);
-			out->va = round_down(va, out->size);
-			out->hpa = fmt_hpa(raw, level);
-			out->attr = fmt_attr(raw, level);
-			return true;
-		}
-		table = hpa_ptr(fmt_hpa(raw, level));
+		return hit(0, 0);
+	raw = pt_entry_load(&top[pt_index(va, FMT_LEVELS)]);
+#pragma GCC unroll 4
+	for (unsigned level = FMT_LEVELS; level > 1; level--) {
+		if (__builtin_expect(!entry_is_table(raw), 0))
+			return hit(raw, level);
+		raw = pt_entry_load(entry_at(fmt_hpa(raw, level), va, level - 1));
 	}
+	return hit(raw, 1);
 }
 
 /* Sets marks without a lock, as the CPU does: an exchange that gives up when the leaf is gone. */
@@ -50,7 +58,7 @@ static bool engine_mark(const struct pt *pt, uint64_t va, pt_attr_t marks)
 		pt_entry_t *e = &pt_entries(node)[pt_index(va, level)];
 		uint64_t raw = pt_entry_load(e), bits = fmt_marks(marks, level);
 
-		while (raw != 0 && !entry_is_table(raw, level))
+		while (raw != 0 && !entry_is_table(raw))
 			if ((raw & bits) == bits || pt_entry_swap(e, &raw, raw | bits))
 				return true;
 		if (raw == 0)
@@ -75,7 +83,7 @@ static unsigned engine_walk(const struct pt *pt, uint64_t va, struct pt_step *st
 		s->table = table;
 		s->index = pt_index(va, level);
 		s->raw = pt_entry_load(&entries[s->index]);
-		if (!entry_is_table(s->raw, level)) {
+		if (!entry_is_table(s->raw)) {
 			s->is = s->raw == 0 ? PT_STEP_ABSENT : PT_STEP_LEAF;
 			return n;
 		}
@@ -86,7 +94,7 @@ static unsigned engine_walk(const struct pt *pt, uint64_t va, struct pt_step *st
 
 static struct pt_leaf engine_decode(uint64_t raw, unsigned level)
 {
-	bool table = entry_is_table(raw, level);
+	bool table = entry_is_table(raw);
 
 	return (struct pt_leaf){
 		.hpa = raw == 0 ? hpa(0) : fmt_hpa(raw, level),

@@ -278,7 +278,7 @@ hva_t kspace_device(hpa_t start, uint64_t len)
 
 bool kspace_translate(hva_t at, struct pt_leaf *out)
 {
-	return host_pt_ops.translate(&kspace.pt, at.hva, out);
+	return pt_translate(&kspace.pt, at.hva, out);
 }
 
 /* W^X: no leaf may be writable and executable. */

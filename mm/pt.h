@@ -15,17 +15,21 @@
 #include "mm/frame.h"
 #include "mm/tlb.h"
 
-/* Rights and marks of a leaf. A format says which of them it can express. */
+/*
+ * Rights, memory type and marks of a leaf. A format says which of them it can express. They are
+ * where EPT entries have them, so that there they are copied in one piece.
+ */
 typedef uint32_t pt_attr_t;
 
 #define PT_READ	    (1u << 0)
 #define PT_WRITE    (1u << 1)
 #define PT_EXEC	    (1u << 2)
-#define PT_USER	    (1u << 3) /* host tables only */
-#define PT_GLOBAL   (1u << 4) /* host tables only */
-#define PT_ACCESSED (1u << 5)
-#define PT_DIRTY    (1u << 6)
-#define PT_TRACKED  (1u << 7) /* the leaf owns a reference to its frame; not changed by protect */
+/* 3 .. 5: memory type */
+#define PT_USER	    (1u << 6) /* host tables only */
+#define PT_GLOBAL   (1u << 7) /* host tables only */
+#define PT_ACCESSED (1u << 8)
+#define PT_DIRTY    (1u << 9)
+#define PT_TRACKED  (1u << 11) /* the leaf owns a reference to its frame; not changed by protect */
 
 #define PT_RIGHTS (PT_READ | PT_WRITE | PT_EXEC)
 #define PT_RW	  (PT_READ | PT_WRITE)
@@ -33,7 +37,7 @@ typedef uint32_t pt_attr_t;
 #define PT_RWX	  (PT_READ | PT_WRITE | PT_EXEC)
 
 /* Memory type, numbered as x86 does in MTRRs and EPT. */
-#define PT_MEM_SHIFT 8
+#define PT_MEM_SHIFT 3
 #define PT_MEM_MASK  (7u << PT_MEM_SHIFT)
 #define PT_MEM_UC    (0u << PT_MEM_SHIFT)
 #define PT_MEM_WC    (1u << PT_MEM_SHIFT)
@@ -59,6 +63,16 @@ struct pt_leaf {
 	hpa_t hpa;	/* start of the page */
 	uint64_t size;	/* 4 KiB, 2 MiB or 1 GiB; for "nothing here": of the empty slot */
 	pt_attr_t attr; /* 0 for "nothing here" */
+};
+
+/*
+ * What a lock-free lookup found, small enough to be handed over in registers. level 0: nothing is
+ * mapped there, and hpa and attr are 0.
+ */
+struct pt_hit {
+	hpa_t hpa; /* start of the page */
+	pt_attr_t attr;
+	uint32_t level; /* of the leaf: the page's size is pt_level_size(level) */
 };
 
 /* What take_next took out: a page, or a whole table with everything in it. */
@@ -89,6 +103,7 @@ struct pt_step {
 struct pt {
 	const struct pt_ops *ops;
 	struct frame *root;
+	void *top; /* the root's entries */
 	struct tlb_domain tlb;
 	_Atomic uint64_t nodes; /* page-table nodes in the tree, root included */
 };

@@ -72,7 +72,7 @@ struct pt_ops {
 	void (*collapse_end)(struct pt_cursor *c, struct frame *table, struct pt_retired *retired);
 
 	/* Lock-free, inside an epoch section. */
-	bool (*translate)(const struct pt *pt, uint64_t va, struct pt_leaf *out);
+	struct pt_hit (*lookup)(const struct pt *pt, uint64_t va);
 	bool (*mark)(const struct pt *pt, uint64_t va, pt_attr_t marks);
 	unsigned (*walk)(const struct pt *pt, uint64_t va, struct pt_step *steps);
 
@@ -82,6 +82,20 @@ struct pt_ops {
 	/* Under a cursor over the whole table. */
 	void (*audit)(struct pt_cursor *c, struct pt_audit *audit);
 };
+
+/* A lookup as a leaf: true and *out filled when something is mapped at va. */
+static inline bool pt_translate(const struct pt *pt, uint64_t va, struct pt_leaf *out)
+{
+	struct pt_hit hit = pt->ops->lookup(pt, va);
+
+	if (hit.level == 0)
+		return false;
+	out->size = pt_level_size(hit.level);
+	out->va = round_down(va, out->size);
+	out->hpa = hit.hpa;
+	out->attr = hit.attr;
+	return true;
+}
 
 /*
  * Gives back what a cursor took out. Precondition: it has been flushed, no CPU can translate to it.

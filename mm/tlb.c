@@ -14,17 +14,12 @@ void tlb_set_kick(void (*kick)(unsigned cpu))
 
 void tlb_domain_init(struct tlb_domain *d)
 {
-	atomic_store(&d->generation, 1);
+	atomic_store(&d->generation, 2);
 	atomic_store(&d->inside, 0);
 	atomic_store(&d->flushes, 0);
 	atomic_store(&d->kicks, 0);
 	for (unsigned i = 0; i < MAX_CPUS; i++)
 		atomic_store_explicit(&d->seen[i], 0, memory_order_relaxed);
-}
-
-uint64_t tlb_bump(struct tlb_domain *d)
-{
-	return atomic_fetch_add(&d->generation, 1) + 1;
 }
 
 /* May `cpu` be using translations that are older than `generation`? */
@@ -42,10 +37,8 @@ bool tlb_passed(const struct tlb_domain *d, uint64_t generation)
 	return true;
 }
 
-void tlb_sync(struct tlb_domain *d, uint64_t generation)
+void tlb_sync_with(struct tlb_domain *d, uint64_t generation, uint64_t inside)
 {
-	uint64_t inside = atomic_load(&d->inside);
-
 	REQUIRES((inside >> cpu_id() & 1) == 0);
 	for (uint64_t left = inside; left != 0; left &= left - 1) {
 		unsigned cpu = (unsigned)__builtin_ctzll(left);

@@ -4,11 +4,21 @@
  * up to which that CPU's TLB is known to hold nothing stale.
  *
  *      CPU 0 (changes the table)              CPU 1 (runs the guest)
- *      entry := absent                        in guest, `inside` set, seen = 7
- *      tlb_bump: generation 7 -> 8
- *      CPU 1 is inside and has seen 7: kick   exit; tlb_leave: inside cleared
- *      tlb_wait: CPU 1 no longer inside       ...
- *      frame may go to the allocator          tlb_enter: 8 != 7 -> flush, seen = 8, inside set
+ *      entry := absent                        in guest, `inside` set, seen = 6
+ *      tlb_bump: generation 6 -> 7
+ *      CPU 1 is inside and has seen 6: kick   exit; tlb_leave: inside cleared
+ *      tlb_sync: CPU 1 no longer inside       ...
+ *      frame may go to the allocator          tlb_enter: 7 is odd -> 8; 8 != 6 -> flush, seen = 8
+ *
+ * Odd: something has changed, and no CPU has entered since. Those who change more meanwhile leave
+ * the number as it is, so that CPUs which change a table that nobody is running on share nothing
+ * that is written. A CPU that has seen 2n has flushed after every change that found 2n - 1 or less.
+ *
+ *      CPU 0 changes, finds 7, leaves it      CPU 1 enters
+ *      entry := absent
+ *      full barrier                           inside set; 7 -> 8; flush, seen = 8
+ *      generation is 7: not yet 8, so CPU 1
+ *      flushes after the entry was absent
  *
  * A CPU that is not inside is never interrupted: it flushes before it enters again. The kick must
  * make a CPU leave the guest, or never enter it, for every CPU that has set `inside` (hv/ closes
@@ -23,7 +33,7 @@
 #include <stdint.h>
 
 struct tlb_domain {
-	_Atomic uint64_t generation;	 /* starts at 1 */
+	_Atomic uint64_t generation;	 /* starts at 2; odd: no CPU has entered since a change */
 	_Atomic uint64_t inside;	 /* CPUs that may be using translations right now */
 	_Atomic uint64_t seen[MAX_CPUS]; /* generation up to which a CPU has flushed */
 	_Atomic uint64_t flushes, kicks; /* for the `tlb` command */
@@ -48,6 +58,9 @@ static inline bool tlb_enter(struct tlb_domain *d)
 	 */
 	atomic_fetch_or(&d->inside, UINT64_C(1) << cpu);
 	generation = atomic_load(&d->generation);
+	while ((generation & 1) != 0)
+		if (atomic_compare_exchange_weak(&d->generation, &generation, generation + 1))
+			generation++;
 	if (atomic_load_explicit(&d->seen[cpu], memory_order_relaxed) == generation)
 		return false;
 	atomic_store_explicit(&d->seen[cpu], generation, memory_order_release);
@@ -60,12 +73,33 @@ static inline void tlb_leave(struct tlb_domain *d)
 	atomic_fetch_and_explicit(&d->inside, ~(UINT64_C(1) << cpu_id()), memory_order_release);
 }
 
-/* Makes everything that was cached until now stale. Returns the new generation. */
-uint64_t tlb_bump(struct tlb_domain *d);
+/*
+ * Makes everything that was cached until now stale, that is before this CPU's last stores. Returns
+ * the generation (odd) that CPUs must have passed.
+ */
+static inline uint64_t tlb_bump(struct tlb_domain *d)
+{
+	uint64_t generation;
+
+	cpu_barrier(); /* the stores to the table come first */
+	generation = atomic_load(&d->generation);
+	while ((generation & 1) == 0)
+		if (atomic_compare_exchange_weak(&d->generation, &generation, generation + 1))
+			generation++;
+	return generation;
+}
 
 /* Kicks each CPU that is inside with an older generation, and waits until none is.
  * Precondition: this CPU is not inside `d`. */
-void tlb_sync(struct tlb_domain *d, uint64_t generation);
+void tlb_sync_with(struct tlb_domain *d, uint64_t generation, uint64_t inside);
+
+static inline void tlb_sync(struct tlb_domain *d, uint64_t generation)
+{
+	uint64_t inside = atomic_load(&d->inside);
+
+	if (inside != 0)
+		tlb_sync_with(d, generation, inside);
+}
 
 /* Can any CPU still use a translation that was removed before `generation`? */
 bool tlb_passed(const struct tlb_domain *d, uint64_t generation);

@@ -35,11 +35,6 @@ int vm_space_fault(struct vm_space *space, gpa_t at, pt_attr_t want)
 	return space->fault(space->fault_context, at, want);
 }
 
-bool vm_translate(struct vm_space *space, gpa_t at, struct pt_leaf *out)
-{
-	return space->pt.ops->translate(&space->pt, at.gpa, out);
-}
-
 bool vm_mark(struct vm_space *space, gpa_t at, pt_attr_t marks)
 {
 	return space->pt.ops->mark(&space->pt, at.gpa, marks);
@@ -55,26 +50,16 @@ struct pt_leaf vm_decode(struct vm_space *space, uint64_t raw, unsigned level)
 	return space->pt.ops->decode(raw, level);
 }
 
-/*
- * Empties the ledger: after this no CPU can use what was removed. With the cursor's locks held, so
- * that nobody can map the same place meanwhile and be flushed away unseen.
- */
-static void vm_cursor_flush(struct vm_cursor *c)
+/* With the cursor's locks held, so that nobody can map the same place meanwhile and be flushed away
+ * unseen. */
+void vm_cursor_flush(struct vm_cursor *c)
 {
 	struct tlb_domain *tlb = &c->space->pt.tlb;
 
 	tlb_sync(tlb, tlb_bump(tlb));
-	pt_retired_release(&c->space->pt, &c->retired);
-}
-
-void vm_cursor_close(struct vm_cursor *c)
-{
-	const struct pt_ops *ops = c->space->pt.ops;
-
-	if (c->retired.flush)
-		vm_cursor_flush(c);
-	ENSURES(c->retired.leaves == 0 && c->retired.tables == NULL);
-	ops->close(&c->c);
+	if (c->retired.leaves != 0 || c->retired.tables != NULL)
+		pt_retired_release(&c->space->pt, &c->retired);
+	c->retired.flush = false;
 }
 
 gpa_t vm_cursor_at(const struct vm_cursor *c)
@@ -107,16 +92,7 @@ int vm_reserve(struct vm_cursor *c, unsigned tables)
 	return c->space->pt.ops->reserve(&c->c, tables);
 }
 
-int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
-{
-	REQUIRES(frame->order % 9 == 0 && frame_refs(frame) != 0);
-	if (pt_retired_full(&c->retired))
-		vm_cursor_flush(c);
-	return c->space->pt.ops->map(&c->c, frame_hpa(frame), pt_block_level(frame),
-				     attr | PT_TRACKED, &c->retired);
-}
-
-int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr)
+int vm_map_untracked_many(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr)
 {
 	const struct pt_ops *ops = c->space->pt.ops;
 	uint64_t mapped = 0, done;
@@ -150,19 +126,16 @@ int vm_map_frames(struct vm_cursor *c, struct frame *const *frames, uint64_t n, 
 	return err;
 }
 
-int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages)
+int vm_unmap_rest(struct vm_cursor *c, uint64_t limit, uint64_t *pages)
 {
-	uint64_t limit = c->c.va + len;
-
-	REQUIRES((len & (PAGE_SIZE - 1)) == 0 && len <= c->c.end - c->c.va);
-	*pages = 0;
 	while (c->c.va != limit) {
-		int err = c->space->pt.ops->unmap(&c->c, limit, &c->retired, pages);
+		int err;
 
-		if (err != 0)
-			return err;
 		if (pt_retired_full(&c->retired))
 			vm_cursor_flush(c);
+		err = c->space->pt.ops->unmap(&c->c, limit, &c->retired, pages);
+		if (err != 0)
+			return err;
 	}
 	return 0;
 }

@@ -61,11 +61,19 @@ void vm_space_set_fault_handler(struct vm_space *space, vm_fault_handler fault, 
 int vm_space_fault(struct vm_space *space, gpa_t at, pt_attr_t want);
 
 /*
- * Lock-free lookup of the page that contains `at`: true and *out filled when something is mapped.
- * Precondition: inside an epoch section; the frame stays allocated until the section ends, but the
- * mapping may be gone when this returns.
+ * Lock-free lookup of the page that contains `at`. Precondition: inside an epoch section; the frame
+ * stays allocated until the section ends, but the mapping may be gone when this returns.
  */
-bool vm_translate(struct vm_space *space, gpa_t at, struct pt_leaf *out);
+static inline struct pt_hit vm_lookup(const struct vm_space *space, gpa_t at)
+{
+	return space->pt.ops->lookup(&space->pt, at.gpa);
+}
+
+/* The same as a leaf: true and *out filled when something is mapped. */
+static inline bool vm_translate(const struct vm_space *space, gpa_t at, struct pt_leaf *out)
+{
+	return pt_translate(&space->pt, at.gpa, out);
+}
 
 /*
  * Sets accessed or dirty marks of the page that contains `at`, as the CPU would have done for an
@@ -105,8 +113,20 @@ static inline int vm_cursor_open(struct vm_cursor *c, struct vm_space *space, gp
 	return space->pt.ops->open(&c->c, &space->pt, start.gpa, end.gpa, access == VM_CHANGE);
 }
 
+/*
+ * Empties the ledger now, with the cursor's locks held: after this no CPU can use what was removed.
+ * Every operation that needs room in the ledger does so by itself.
+ */
+void vm_cursor_flush(struct vm_cursor *c);
+
 /* Flushes what has to be flushed, waits until no CPU can reach what was removed, unlocks. */
-void vm_cursor_close(struct vm_cursor *c);
+static inline void vm_cursor_close(struct vm_cursor *c)
+{
+	if (c->retired.flush)
+		vm_cursor_flush(c);
+	ENSURES(c->retired.leaves == 0 && c->retired.tables == NULL);
+	c->space->pt.ops->close(&c->c);
+}
 
 /* Where the cursor stands: start <= at <= end. */
 gpa_t vm_cursor_at(const struct vm_cursor *c);
@@ -146,7 +166,14 @@ int vm_reserve(struct vm_cursor *c, unsigned tables);
  * -ERANGE (does not fit into what is left of the range), -ENOMEM. Then the reference stays the
  * caller's and nothing is changed.
  */
-int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr);
+static inline int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
+{
+	REQUIRES(frame->order % 9 == 0 && frame_refs(frame) != 0);
+	if (pt_retired_full(&c->retired))
+		vm_cursor_flush(c);
+	return c->space->pt.ops->map(&c->c, frame_hpa(frame), pt_block_level(frame),
+				     attr | PT_TRACKED, &c->retired);
+}
 
 /* As vm_map, but never replaces: -EEXIST when something is there, be it an empty table. */
 static inline int vm_map_new(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
@@ -161,7 +188,14 @@ static inline int vm_map_new(struct vm_cursor *c, struct frame *frame, pt_attr_t
  * moves past it. Errors as vm_map, and -ERANGE above the CPU's physical addresses. On -ENOMEM the
  * part before the cursor's new position is mapped.
  */
-int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr);
+int vm_map_untracked_many(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr);
+
+static inline int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr)
+{
+	if (len != PAGE_SIZE || pt_retired_full(&c->retired))
+		return vm_map_untracked_many(c, start, len, attr);
+	return c->space->pt.ops->map(&c->c, start, 1, attr & ~PT_TRACKED, &c->retired);
+}
 
 /*
  * Maps `n` blocks one after the other, each as vm_map does, with one walk for each table. *done of
@@ -178,7 +212,18 @@ int vm_map_frames(struct vm_cursor *c, struct frame *const *frames, uint64_t n, 
  * -ENOMEM: a page had to be split and there was no memory; *pages counts what was removed, the
  * cursor stands where it stopped. Precondition: len page-aligned, within the range that is left.
  */
-int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages);
+int vm_unmap_rest(struct vm_cursor *c, uint64_t limit, uint64_t *pages);
+
+static inline int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages)
+{
+	uint64_t limit = c->c.va + len;
+	int err;
+
+	REQUIRES((len & (PAGE_SIZE - 1)) == 0 && len <= c->c.end - c->c.va);
+	*pages = 0;
+	err = c->space->pt.ops->unmap(&c->c, limit, &c->retired, pages);
+	return err != 0 || c->c.va == limit ? err : vm_unmap_rest(c, limit, pages);
+}
 
 /*
  * Takes out the next mapping within `len` bytes, or a whole table where the range covers all of it,

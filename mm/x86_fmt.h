@@ -9,17 +9,13 @@
 #include "mm/host_format.h"
 
 #define FMT_LEVELS	    4
+#define FMT_TABLE	    X86_TABLE
 #define FMT_HW_MARKS(level) (X86_A | X86_D)
-
-static inline bool fmt_is_leaf(uint64_t raw, unsigned level)
-{
-	return level == 1 || (raw & X86_PS) != 0;
-}
 
 static inline uint64_t fmt_table(hpa_t table, unsigned level)
 {
 	(void)level;
-	return table.hpa | X86_VALID | X86_P | X86_W | X86_U | X86_A;
+	return table.hpa | X86_TABLE | X86_P | X86_W | X86_U | X86_A;
 }
 
 static inline hpa_t fmt_hpa(uint64_t raw, unsigned level)

@@ -75,17 +75,19 @@ static struct decoded decode_npt(uint64_t raw, unsigned level)
 
 static struct decoded decode_fake(uint64_t raw, unsigned level)
 {
-	struct decoded d = { .present = raw != 0, .malformed = raw != 0 && bits(raw, 63, 63) == 0 };
-	unsigned attr = (unsigned)bits(raw, 62, 52);
+	struct decoded d = { .present = raw != 0,
+			     .malformed = raw != 0 && bits(raw, 51, 50) != 1 &&
+					  bits(raw, 51, 50) != 2 };
+	unsigned attr = (unsigned)bits(raw, 63, 52);
 
 	if (!d.present)
 		return d;
-	d.leaf = level == 1 || bits(raw, level - 1, level - 1) != 0;
+	d.leaf = bits(raw, 50, 50) != 0;
 	d.rights = d.leaf ? attr & 7 : 7;
-	d.mem = attr >> 8 & 7;
-	d.address = bits(raw, 51, 4 + level) << 12;
-	d.accessed_bit = d.leaf ? UINT64_C(1) << (52 + 5) : 0;
-	d.dirty_bit = UINT64_C(1) << (52 + 6);
+	d.mem = attr >> 3 & 7;
+	d.address = bits(raw, 49, 4 + level) << 12;
+	d.accessed_bit = d.leaf ? UINT64_C(1) << (52 + 8) : 0;
+	d.dirty_bit = UINT64_C(1) << (52 + 9);
 	d.malformed |= level > 3 && d.leaf;
 	return d;
 }

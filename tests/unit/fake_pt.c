@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Entry of level L: 63 valid, 62..52 attributes, frame number from bit 4 + L, bit L - 1: leaf. */
+/* Entry of level L: 63..52 attributes, 51 table, 50 leaf, frame number from bit 4 + L. */
 #include "tests/unit/fake_pt.h"
 
 #define FMT_LEVELS	    5
+#define FMT_TABLE	    FAKE_TABLE
 #define FMT_NODE_KIND	    FRAME_STAGE2_TABLE
 #define FMT_HW_MARKS(level) FAKE_MARKS
 #define FMT_ROOT_FIXED	    false
 #define FMT_VA_FIRST	    UINT64_C(0)
 #define FMT_VA_LAST	    ((UINT64_C(1) << 57) - 1)
 
-#define FAKE_VALID	(UINT64_C(1) << 63)
+#define FAKE_LEAF	(UINT64_C(1) << 50)
+#define FAKE_TABLE	(UINT64_C(1) << 51)
 #define FAKE_ATTR	52
 #define FAKE_MARKS	((uint64_t)(PT_ACCESSED | PT_DIRTY) << FAKE_ATTR)
 #define FAKE_PFN(level) (4 + (level))
@@ -24,20 +26,16 @@ static struct pt_limits fmt_limits = {
 	.can = PT_RWX | PT_USER | PT_GLOBAL | PT_ACCESSED | PT_DIRTY | PT_TRACKED,
 };
 
-static inline bool fmt_is_leaf(uint64_t raw, unsigned level)
-{
-	return level == 1 || (raw >> (level - 1) & 1) != 0;
-}
-
 static inline uint64_t fmt_leaf_bits(pt_attr_t attr, unsigned level)
 {
-	return FAKE_VALID | (uint64_t)attr << FAKE_ATTR | UINT64_C(1) << (level - 1);
+	(void)level;
+	return FAKE_LEAF | (uint64_t)attr << FAKE_ATTR;
 }
 
 static inline pt_attr_t fmt_attr(uint64_t raw, unsigned level)
 {
 	(void)level;
-	return (pt_attr_t)(raw >> FAKE_ATTR & 0x7ff);
+	return (pt_attr_t)(raw >> FAKE_ATTR);
 }
 
 static inline uint64_t fmt_address_bits(hpa_t at, unsigned level)
@@ -47,12 +45,12 @@ static inline uint64_t fmt_address_bits(hpa_t at, unsigned level)
 
 static inline uint64_t fmt_table(hpa_t table, unsigned level)
 {
-	return FAKE_VALID | fmt_address_bits(table, level);
+	return FAKE_TABLE | fmt_address_bits(table, level);
 }
 
 static inline hpa_t fmt_hpa(uint64_t raw, unsigned level)
 {
-	uint64_t low = raw & ((UINT64_C(1) << FAKE_ATTR) - 1);
+	uint64_t low = raw & (FAKE_LEAF - 1);
 
 	return hpa((low >> FAKE_PFN(level)) << PAGE_SHIFT);
 }

@@ -58,7 +58,7 @@ $(OUT)/tsan/run: $(TSAN_OBJS)
 # --- benchmarks of the memory manager: no contract checks, no sanitizers ----------------------
 
 BENCH_SRCS := $(HOST_SRCS) $(wildcard tests/bench/mm/*.c)
-BENCH_FLAGS := -std=gnu17 -g -O2 -Wall -Wextra -Werror -fno-strict-aliasing -I. -Itests/bench \
+BENCH_FLAGS := -std=gnu17 -g -O2 -fno-pie -Wall -Wextra -Werror -fno-strict-aliasing -I. -Itests/bench \
 	-Itests/host -DCHECKED=0 -pthread -MMD -MP
 BENCH_OBJS := $(call host_objs,bench-mm,$(BENCH_SRCS))
 INSTR_OBJS := $(call host_objs,bench-instr,$(BENCH_SRCS))
@@ -72,9 +72,9 @@ $(OUT)/bench-instr/%.o: %.c | deps
 	@$(HOST_CC) $(BENCH_FLAGS) -DINSTR -c $< -o $@
 
 $(OUT)/bench-mm/run: $(BENCH_OBJS)
-	@$(HOST_CC) -pthread $^ -o $@
+	@$(HOST_CC) -no-pie -pthread $^ -o $@
 
 $(OUT)/bench-instr/run: $(INSTR_OBJS)
-	@$(HOST_CC) -pthread $^ -o $@
+	@$(HOST_CC) -no-pie -pthread $^ -o $@
 
 -include $(BENCH_OBJS:.o=.d) $(INSTR_OBJS:.o=.d)

@@ -22,4 +22,10 @@ static inline void cpu_relax(void)
 	__asm__ volatile("pause" ::: "memory");
 }
 
+/* All earlier stores of this CPU are visible before any of its later loads is done. */
+static inline void cpu_barrier(void)
+{
+	__asm__ volatile("lock orl $0, -4(%%rsp)" ::: "memory", "cc");
+}
+
 #endif

@@ -18,4 +18,9 @@ static inline void cpu_relax(void)
 	__builtin_ia32_pause();
 }
 
+static inline void cpu_barrier(void)
+{
+	__asm__ volatile("lock orl $0, -4(%%rsp)" ::: "memory", "cc");
+}
+
 #endif
