@@ -50,20 +50,14 @@ static uint64_t cursor_fill(struct pt_cursor *c, uint64_t at, uint64_t len, uint
  * Fills a whole table of `level` before anybody can see it, so that it needs no zeroing, and puts
  * it into the cursor's absent entry. Returns the bytes mapped; 0: no memory.
  */
-static uint64_t cursor_fill_fresh(struct pt_cursor *c, uint64_t at, unsigned level, uint64_t bits,
-				  pt_attr_t attr)
+static uint64_t cursor_fill_fresh(struct pt_cursor *c, uint64_t at, unsigned level, pt_attr_t attr)
 {
 	struct frame *child = node_alloc(c, c->pt, level, 0);
 	uint64_t size = pt_level_size(level);
-	pt_entry_t *e;
 
 	if (child == NULL)
 		return 0;
-	e = pt_entries(child);
-	for (unsigned i = 0; i < PT_ENTRIES; i++, at += size)
-		pt_entry_store(&e[i], bits | fmt_address_bits(hpa(at), level));
-	child->present = PT_ENTRIES;
-	node_note_owner(child, attr);
+	node_fill(child, level, hpa(at), attr);
 	entry_set_new(cursor_node(c), cursor_index(c), fmt_table(frame_hpa(child), level + 1));
 	/* It was born locked; on the way back it is met and unlocked like all others. */
 	cursor_move(c, c->va + size * PT_ENTRIES);
@@ -92,7 +86,7 @@ static uint64_t cursor_fill_some(struct pt_cursor *c, uint64_t at, uint64_t len,
 	if (c->level > level + 1 && cursor_seat(c, level + 1) != 0)
 		return 0;
 	if (fresh_fits(c, level, len))
-		return cursor_fill_fresh(c, at, level, bits, attr);
+		return cursor_fill_fresh(c, at, level, attr);
 	if (cursor_seat(c, level) != 0)
 		return 0;
 	node_note_owner(cursor_node(c), attr);

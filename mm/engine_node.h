@@ -166,17 +166,16 @@ static inline void entry_clear(struct frame *node, unsigned index)
 	node->present--;
 }
 
-/* Fills a node that nobody sees yet with the 512 parts of a large leaf of the level above. */
-static void node_fill_split(struct frame *node, uint64_t raw, unsigned level)
+/* Fills a node of `level` that nobody sees yet with leaves of contiguous memory. */
+static inline void node_fill(struct frame *node, unsigned level, hpa_t at, pt_attr_t attr)
 {
-	pt_attr_t attr = fmt_attr(raw, level);
-	uint64_t part = fmt_leaf_bits(attr, level - 1);
-	uint64_t at = fmt_hpa(raw, level).hpa;
-	uint64_t step = pt_level_size(level - 1);
+	uint64_t raw = fmt_leaf_bits(attr, level) | fmt_address_bits(at, level);
+	uint64_t step = fmt_address_bits(hpa(pt_level_size(level)), level);
 	pt_entry_t *entries = pt_entries(node);
 
-	for (unsigned i = 0; i < PT_ENTRIES; i++, at += step)
-		pt_entry_store(&entries[i], part | fmt_address_bits(hpa(at), level - 1));
+#pragma GCC unroll 8
+	for (unsigned i = 0; i < PT_ENTRIES; i++, raw += step)
+		pt_entry_store(&entries[i], raw);
 	node->present = PT_ENTRIES;
 	node_note_owner(node, attr);
 }
@@ -200,7 +199,7 @@ static struct frame *node_split(struct pt_cursor *c, struct frame *node, unsigne
 	if (leaf_tracked(raw, level))
 		frame_get_n(leaf_frame(raw, level), PT_ENTRIES - 1);
 	do
-		node_fill_split(child, raw, level);
+		node_fill(child, level - 1, fmt_hpa(raw, level), fmt_attr(raw, level));
 	while (!pt_entry_swap(e, &raw, fmt_table(frame_hpa(child), level)));
 	return child;
 }

@@ -329,7 +329,7 @@ static void mapped_large(void)
 	map_large();
 }
 
-static void split_large(void)
+static void split_large_each(void)
 {
 	for (uint64_t i = 0; i < BENCH_PAGES; i += TABLE) {
 		struct vm_cursor c;
@@ -339,6 +339,11 @@ static void split_large(void)
 		must(vm_unmap(&c, PAGE_SIZE, &pages));
 		vm_cursor_close(&c);
 	}
+}
+
+static void split_large(void)
+{
+	in_section(split_large_each);
 }
 
 const struct work table_works[] = {
