@@ -46,7 +46,8 @@ static struct decoded decode_ept(uint64_t raw, unsigned level)
 	return d;
 }
 
-static struct decoded decode_npt(uint64_t raw, unsigned level)
+/* The host's format too: there the accesses are a supervisor's. */
+static struct decoded decode_x86(uint64_t raw, unsigned level, bool user)
 {
 	static const uint8_t pat[4] = { 6, 4, 1, 0 }; /* as boot programs it: WB WT WC UC */
 	struct decoded d = { .present = bits(raw, 0, 0) != 0 };
@@ -56,7 +57,7 @@ static struct decoded decode_npt(uint64_t raw, unsigned level)
 	d.leaf = level == 1 || bits(raw, 7, 7) != 0;
 	d.rights = MMU_READ | (bits(raw, 1, 1) ? MMU_WRITE : 0) |
 		   (bits(raw, 63, 63) ? 0 : MMU_EXEC);
-	if (bits(raw, 2, 2) == 0)
+	if (user && bits(raw, 2, 2) == 0)
 		d.rights = 0; /* the supervisor's: no guest access gets through */
 	d.mem = pat[bits(raw, 4, 3)];
 	d.address = field(raw, 51, 12);
@@ -94,9 +95,9 @@ static struct decoded decode_fake(uint64_t raw, unsigned level)
 
 static struct decoded decode(enum mmu_format format, uint64_t raw, unsigned level)
 {
-	struct decoded d = format == MMU_EPT   ? decode_ept(raw, level)
-			   : format == MMU_NPT ? decode_npt(raw, level)
-					       : decode_fake(raw, level);
+	struct decoded d = format == MMU_EPT	? decode_ept(raw, level)
+			   : format == MMU_FAKE ? decode_fake(raw, level)
+						: decode_x86(raw, level, format == MMU_NPT);
 
 	d.accessed = (raw & d.accessed_bit) != 0;
 	d.dirty = (raw & d.dirty_bit) != 0;

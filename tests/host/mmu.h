@@ -13,6 +13,7 @@
 enum mmu_format {
 	MMU_EPT,  /* SDM vol. 3, 29.3: 4 levels, accessed/dirty on, execute-only allowed */
 	MMU_NPT,  /* APM vol. 2, 15.25: 4 levels, guest accesses are user accesses */
+	MMU_HOST, /* SDM vol. 3, 5.5: 4 levels, accesses of the supervisor */
 	MMU_FAKE, /* tests/unit/fake_pt.c: 5 levels */
 };
 

@@ -274,6 +274,7 @@ void cpus_reset(void)
 	host_pt_store = on_store;
 	frame_set_destructor(FRAME_GUEST, frame_ends);
 	frame_set_destructor(FRAME_STAGE2_TABLE, table_ends);
+	frame_set_destructor(FRAME_HOST_TABLE, table_ends);
 }
 
 void cpus_run(uint64_t page)
@@ -299,6 +300,7 @@ void cpus_leave(void)
 	tlb_set_kick(NULL);
 	frame_set_destructor(FRAME_GUEST, NULL);
 	frame_set_destructor(FRAME_STAGE2_TABLE, NULL);
+	frame_set_destructor(FRAME_HOST_TABLE, NULL);
 }
 
 void cpus_begin(uint64_t first, uint64_t count)

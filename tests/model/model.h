@@ -20,7 +20,7 @@
 #include "mm/vm_space.h"
 #include "tests/host/mmu.h"
 
-/* The window: crosses one gigabyte border below, one above, and has two whole gigabytes. */
+/* The window, from `base` of the format on: crosses one gigabyte border below, one above, and has two whole gigabytes. */
 #define WINDOW_FIRST (SIZE_1G - 4 * SIZE_2M)
 #define WINDOW_END   (3 * SIZE_1G + 4 * SIZE_2M)
 #define PAGES	     ((WINDOW_END - WINDOW_FIRST) / PAGE_SIZE)
@@ -36,7 +36,8 @@ struct world {
 	const struct pt_ops *ops;
 	enum mmu_format format;
 	struct mmu mmu;
-	uint64_t rng, step, failures;
+	uint64_t base; /* address of page 0 */
+	uint64_t rng, step, failures, collapses;
 	bool looks_only; /* no marks are set in the middle of the operation that runs now */
 };
 
@@ -48,14 +49,20 @@ __attribute__((format(printf, 1, 2))) void fail(const char *fmt, ...);
 
 uint64_t below(uint64_t n);
 
+/* The page at an address, as if the format's base were 0. */
+static inline uint64_t window_page(uint64_t raw)
+{
+	return (raw - WINDOW_FIRST) / PAGE_SIZE;
+}
+
 static inline gpa_t page_gpa(uint64_t page)
 {
-	return gpa(WINDOW_FIRST + page * PAGE_SIZE);
+	return gpa(world.base + page * PAGE_SIZE);
 }
 
 static inline uint64_t gpa_page(uint64_t raw)
 {
-	return (raw - WINDOW_FIRST) / PAGE_SIZE;
+	return (raw - world.base) / PAGE_SIZE;
 }
 
 /* --- pages.c -------------------------------------------------------------------------------- */
