@@ -546,6 +546,26 @@ static void split(uint64_t first)
 	}
 }
 
+/* So that there are marks to be set while a collapse is under way. */
+static void clean(uint64_t first)
+{
+	struct pt_leaf old;
+	struct vm_cursor c;
+
+	world.looks_only = true;
+	cpus_begin(first, 512);
+	if (open_around(&c, first, 512) == 0) {
+		while (vm_clear_marks_next(&c, page_gpa(first + 512).gpa - vm_cursor_at(&c).gpa,
+					   PT_ACCESSED | PT_DIRTY, &old) == 0)
+			for (uint64_t i = 0; i < old.size / PAGE_SIZE; i++)
+				pages[gpa_page(old.va) + i].attr &= ~(PT_ACCESSED | PT_DIRTY);
+		vm_cursor_close(&c);
+	}
+	world.looks_only = false;
+	check_after(first, 512);
+	cpus_run(first);
+}
+
 static void op_collapse(void)
 {
 	uint64_t first = round_down(random_page(), 512);
@@ -554,6 +574,8 @@ static void op_collapse(void)
 		return;
 	if (pages[first].mapped && below(4) != 0)
 		split(first);
+	if (below(2))
+		clean(first);
 	collapse(first);
 }
 
