@@ -4,6 +4,8 @@
 #include "base/contract.h"
 #include "base/list.h"
 #include "mm/frame_alloc.h"
+#include "mm/frame_inside.h"
+#include "mm/frame_stack.h"
 
 uint64_t frame_limit;
 
@@ -49,24 +51,58 @@ struct frame *frame_at(hpa_t a)
 	return NULL;
 }
 
-static inline bool in_use(uint32_t refs)
+/*
+ * The head of the block of 2^order, aligned, that `f` would lie in; NULL when there is none that
+ * reaches it. `free` too: also of free blocks.
+ */
+static inline struct frame *head_at(const struct frame *f, unsigned order, bool free)
 {
-	return refs != FRAME_UNUSED && refs < FRAME_FREE_HEAD;
-}
-
-/* The frame `order` blocks are aligned to, if it is the head of a block of that order in use. */
-static inline struct frame *block_around(const struct frame *f, unsigned order)
-{
-	uint64_t pfn = round_down(frame_pfn(f), UINT64_C(1) << order);
-	struct frame *head = frame_slot(pfn);
+	uint64_t pfn = frame_pfn(f), first = round_down(pfn, UINT64_C(1) << order);
+	struct frame *head = frame_slot(first);
+	uint32_t refs;
+	unsigned reach;
 
 	/* The block would lie in RAM as a whole; without RAM there may be no slot to look at. */
-	if (frame_at(hpa(pfn << PAGE_SHIFT)) == NULL)
+	if (frame_at(hpa(first << PAGE_SHIFT)) == NULL)
 		return NULL;
-	return in_use(atomic_load_explicit(&head->refs, memory_order_acquire)) &&
-			       head->order == order
-		       ? head
-		       : NULL;
+	refs = atomic_load_explicit(&head->refs, memory_order_acquire);
+	if (frame_refs_in_use(refs))
+		reach = atomic_load_explicit(&head->order, memory_order_acquire);
+	else if (free && frame_refs_free_head(refs))
+		reach = frame_refs_free_order(refs);
+	else
+		return NULL;
+	return (pfn - first) >> reach == 0 ? head : NULL;
+}
+
+/* The two orders that are mapped come first, the others are rare. */
+static struct frame *head_around(const struct frame *f, bool free)
+{
+	struct frame *head = head_at(f, FRAME_ORDER_2M, free);
+
+	if (head == NULL)
+		head = head_at(f, FRAME_ORDER_1G, free);
+	for (unsigned order = 1; head == NULL && order < FRAME_ORDER_1G; order++)
+		head = head_at(f, order, free);
+	return head;
+}
+
+_Atomic uint32_t frame_reshaped;
+
+struct frame *frame_block_around(struct frame *f, bool free)
+{
+	for (;;) {
+		uint32_t before = atomic_load_explicit(&frame_reshaped, memory_order_acquire);
+		struct frame *head;
+
+		if (atomic_load_explicit(&f->refs, memory_order_acquire) != FRAME_UNUSED)
+			return f;
+		head = head_around(f, free);
+		if (head != NULL)
+			return head;
+		if (atomic_load_explicit(&frame_reshaped, memory_order_acquire) == before)
+			return NULL;
+	}
 }
 
 struct frame *frame_head(struct frame *f)
@@ -75,9 +111,7 @@ struct frame *frame_head(struct frame *f)
 
 	if (atomic_load_explicit(&f->refs, memory_order_relaxed) != FRAME_UNUSED)
 		return f;
-	head = block_around(f, FRAME_ORDER_2M);
-	if (head == NULL)
-		head = block_around(f, FRAME_ORDER_1G);
+	head = frame_block_around(f, false);
 	return head != NULL ? head : f;
 }
 
@@ -85,7 +119,7 @@ void frame_get_n(struct frame *f, uint32_t n)
 {
 	uint32_t old = atomic_fetch_add_explicit(&f->refs, n, memory_order_relaxed);
 
-	MUST(old > FRAME_BUSY && old <= FRAME_REFS_MAX && n <= FRAME_REFS_MAX,
+	MUST(old > FRAME_BUSY && n <= FRAME_REFS_MAX && old - 1 <= FRAME_REFS_MAX - n,
 	     "frame 0x%llx: reference count 0x%x cannot take %u more",
 	     (unsigned long long)frame_hpa(f).hpa, old, n);
 }
@@ -100,22 +134,29 @@ bool frame_drop(struct frame *f)
 	/* Both orders at once: what other holders did to the frame is seen by whoever ends it. */
 	uint32_t old = atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel);
 
-	MUST(old > FRAME_BUSY && old <= FRAME_REFS_MAX,
+	MUST(old > FRAME_BUSY && old <= FRAME_REFS_MAX + 1,
 	     "frame 0x%llx: no reference to give back (0x%x)", (unsigned long long)frame_hpa(f).hpa,
 	     old);
 	return old == FRAME_BUSY + 1;
 }
 
+void frame_destroy(struct frame *f)
+{
+	if (destructors[f->kind] != NULL)
+		destructors[f->kind](f);
+}
+
 void frame_finish(struct frame *f)
 {
 	REQUIRES(atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_BUSY);
-	if (destructors[f->kind] != NULL)
-		destructors[f->kind](f);
-	frame_alloc_release(f, f->order);
+	frame_destroy(f);
+	if (!frame_release_fast(f))
+		frame_alloc_release(f);
 }
 
 void frame_put(struct frame *f)
 {
+	/* A locked instruction even for the only holder: frame_from_in_use may come at any time. */
 	if (frame_drop(f))
 		frame_finish(f);
 }
@@ -135,7 +176,9 @@ uint32_t frame_refs(const struct frame *f)
 {
 	uint32_t refs = atomic_load_explicit(&f->refs, memory_order_relaxed);
 
-	return in_use(refs) ? refs - 1 : 0;
+	if (refs == FRAME_UNIQUE)
+		return 1;
+	return frame_refs_in_use(refs) ? refs - 1 : 0;
 }
 
 const char *frame_kind_name(enum frame_kind kind)

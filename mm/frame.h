@@ -3,14 +3,19 @@
  * Frames: one slot of metadata for each 4 KiB of RAM, and the rules of who may use it.
  *
  *          frame_alloc           frame_get                     the count word, `refs`:
- *   UNUSED ──────────▶ SHARED(1) ⇄ SHARED(n)                   0          UNUSED
- *      ▲                   │ frame_put of the last             1          BUSY
- *      └──── BUSY ◀────────┘                                   n + 1      SHARED(n)
- *       destructor done                                        HEAD + o   first of a free block
+ *   free ────────────▶ SHARED(1) ⇄ SHARED(n)                   0          UNUSED
+ *     ▲                ▲   │   ▲                               1          BUSY
+ *     │  frame_from_unique │ frame_to_unique                   n + 1      SHARED(n)
+ *     │                    ▼                                   UNIQUE     of one owner
+ *     │                 UNIQUE                                 HEAD + o   first of a free block
+ *     │                    │ frame_put of the last,            CACHED     in a CPU's stack
+ *     └──── BUSY ◀─────────┘ frame_unique_drop
+ *      destructor done
  *
  * Zero means UNUSED so that a zeroed array is a valid one, and the last put lands on BUSY by
- * itself, so that nobody can take the frame before its destructor has finished. (ostd.md 1.2,
- * M1-M16)
+ * itself, so that nobody can take the frame before its destructor has finished. UNUSED is what no
+ * slot knows the owner of: memory that was never the allocator's (frame_from_unused takes it), and
+ * the tails of blocks, free or in use.
  *
  * A frame of 2 MiB or 1 GiB is a block: its first slot, the head, carries order 9 or 18, the kind
  * and the count. The others, the tails, are not touched: they read UNUSED, and belong to the block
@@ -46,18 +51,22 @@ enum frame_kind {
 
 #define FRAME_UNUSED	0u
 #define FRAME_BUSY	1u
-#define FRAME_REFS_MAX	0x3fffffffu
+#define FRAME_REFS_MAX	0x3fffffffu /* references; a count that would exceed it panics */
+#define FRAME_UNIQUE	0x60000000u
 /* Plus the order: the first frame of a block in the allocator's lists. Kept in the count word, the
  * only one that may be looked at while the frame is somebody else's. */
 #define FRAME_FREE_HEAD 0x80000000u
+/* One list more than there are orders: 2 MiB blocks given back a moment ago, not joined yet. */
+#define FRAME_RECENT	FRAME_ORDERS
+#define FRAME_CACHED	0xc0000000u
 
 #define FRAME_NONE UINT32_MAX /* no frame number: links are 32-bit, 16 TiB of RAM */
 
 struct frame {
 	_Atomic uint32_t refs;
-	uint8_t kind;	  /* enum frame_kind */
-	uint8_t order;	  /* of the block that this frame is the head of */
-	uint16_t present; /* FRAME_*_TABLE: entries that are not absent; guarded by `lock` */
+	uint8_t kind;	       /* enum frame_kind */
+	_Atomic uint8_t order; /* of the block that this frame is the head of */
+	uint16_t present;      /* FRAME_*_TABLE: entries that are not absent; guarded by `lock` */
 	union {
 		/*
 		 * FRAME_*_TABLE. Its two spare bytes are the node's level and "stray": taken out of
@@ -65,12 +74,15 @@ struct frame {
 		 * A retired node keeps them through its grace period.
 		 */
 		union rwlock lock;
-		uint64_t word;
+		uint64_t word; /* other kinds: the owner's, see frame_set_word */
 	};
 	union {
 		struct epoch_item defer; /* last reference gone, waiting for the grace period */
-		struct {		 /* FRAME_FREE_HEAD: guarded by the allocator's lock */
+		/* FRAME_FREE_HEAD: guarded by the allocator's lock. FRAME_UNIQUE: by the list's
+		 * owner. */
+		struct {
 			uint32_t next, prev;
+			_Atomic uint64_t list; /* FRAME_UNIQUE: id of the frame_list, 0 for none */
 		} link;
 	};
 };
@@ -99,7 +111,7 @@ static inline hpa_t frame_hpa(const struct frame *f)
 
 static inline uint64_t frame_size(const struct frame *f)
 {
-	return PAGE_SIZE << f->order;
+	return PAGE_SIZE << atomic_load_explicit(&f->order, memory_order_relaxed);
 }
 
 /*
@@ -137,8 +149,59 @@ void frame_forget_regions(void);
  */
 struct frame *frame_at(hpa_t a);
 
-/* The head of the block that `f` belongs to; `f` itself for a head or a plain frame. */
+/*
+ * The head of the block that `f` belongs to; `f` itself for a head, a plain frame, or free memory.
+ * Takes no lock. For memory that is in use all the while the answer is a block that holds it, also
+ * while another CPU splits the block or joins it to a larger one (mm/frame_block.h).
+ */
 struct frame *frame_head(struct frame *f);
+
+/* What a frame is, at this moment. */
+enum frame_state {
+	FRAME_STATE_UNUSED, /* of no block: for frame_from_unused */
+	FRAME_STATE_BUSY,   /* being made, or its last owner is just taking it down */
+	FRAME_STATE_SHARED,
+	FRAME_STATE_UNIQUE,
+	FRAME_STATE_FREE, /* the allocator's: in its lists or stacks, or the tail of such a block */
+	FRAME_STATE_TAIL, /* inside a block in use, but not its head */
+};
+
+/* Snapshot. `f` is a slot in RAM. */
+enum frame_state frame_state(const struct frame *f);
+
+/*
+ * Takes the frame at `at`, which has no owner and is not the allocator's (memory that boot found,
+ * that a guest image lay in), as one of `kind` with one reference. Its `word` is 0. Its bytes are
+ * booked as used by `kind` and become part of the total: whoever had booked them by hand
+ * (frame_account_add) takes that back. The last put gives it to the allocator.
+ *
+ * 0, or with nothing changed and *f untouched:
+ *   -EINVAL  `at` is not page-aligned             -EEXIST  it is shared, or the tail of a block
+ *   -ERANGE  it is not in RAM                     -EACCES  it is unique
+ *   -EBUSY   it is being made or taken down       -EPERM   it is the allocator's
+ */
+int frame_from_unused(hpa_t at, enum frame_kind kind, struct frame **f);
+
+/*
+ * One more reference to the block that holds `at`, for a caller that owns none. Takes no lock. The
+ * errors are those of frame_from_unused, and -ENOENT for a frame that is not in use.
+ */
+int frame_from_in_use(hpa_t at, struct frame **f);
+
+/*
+ * A reference as a plain address, for storing it where no pointer fits; the address owns it then.
+ * frame_from_raw takes it back: panics in checked builds when no shared head is there.
+ */
+hpa_t frame_into_raw(struct frame *f);
+struct frame *frame_from_raw(hpa_t at);
+
+/*
+ * The bytes of an untyped frame, frame_size(f) of them; the only kinds whose bytes may be read and
+ * written as such are those that frame_kind_untyped names. Panics for the others: the bytes of a
+ * page-table node are the engine's.
+ */
+bool frame_kind_untyped(enum frame_kind kind);
+void *frame_bytes(struct frame *f);
 
 /*
  * One more, or n more, references for a caller that owns one already. `f` is a head.
@@ -167,7 +230,7 @@ void frame_put_deferred(struct frame *f);
 bool frame_drop(struct frame *f);
 void frame_finish(struct frame *f);
 
-/* Snapshot of the number of references; 0 when it is free or BUSY. */
+/* Snapshot of the number of references: 1 when it is unique, 0 when it is free or BUSY. */
 uint32_t frame_refs(const struct frame *f);
 
 const char *frame_kind_name(enum frame_kind kind);

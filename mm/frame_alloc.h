@@ -5,23 +5,54 @@
  *
  *   order 0 1 2 ... 9 (2 MiB) ... 18 (1 GiB)
  *
- * Memory may come back in other portions than it was handed out in. Every function may be called
- * on any CPU; none sleeps; errors leave everything as it was.
+ * Memory may come back in other portions than it was handed out in: a block that was split, frame
+ * by frame (frame_split), the frames of a contiguous allocation each on its own. Every function may
+ * be called on any CPU; none sleeps; errors leave everything as it was.
  */
 #ifndef MM_FRAME_ALLOC_H
 #define MM_FRAME_ALLOC_H
 
 #include "base/addr.h"
 #include "mm/frame.h"
+#include "mm/frame_stack.h"
 
 /* Flags of an allocation. */
 #define ALLOC_ZERO 1u /* the memory reads as zero */
+
+/* What frame_alloc does when the short way does not lead there. */
+struct frame *frame_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags);
+/* Is it this allocation that shall fail? (frame_alloc_fail_after) */
+bool frame_alloc_fails(void);
 
 /*
  * One block of 2^order frames (order <= FRAME_ORDER_1G), aligned to its size, tracked, with one
  * reference that the caller owns; give it back with frame_put. NULL: no memory of that shape.
  */
-struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags);
+static inline struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags)
+{
+	REQUIRES(order <= FRAME_ORDER_1G && kind != FRAME_FREE);
+	if (CHECKED && frame_alloc_fails())
+		return NULL;
+	if (__builtin_expect(order == 0, 1)) {
+		struct frame_cpu *c = frame_cpu();
+		struct frame *f = frame_stack_pop((flags & ALLOC_ZERO) != 0 ? &c->zeroed : &c->any);
+
+		if (__builtin_expect(f != NULL, 1))
+			return frame_hand_out(c, f, kind);
+	}
+	return frame_alloc_slowly(order, kind, flags);
+}
+
+/*
+ * `n` frames that follow each other, the first at a multiple of `align` frames (a power of two);
+ * each is a frame of its own with one reference that the caller owns. Returns the first one. NULL:
+ * no memory of that shape. 1 <= n, align <= 2^FRAME_ORDER_1G.
+ *
+ * Found is what lies inside a free block of a power of two that is at least as large as `n`; the
+ * rest of that block stays free.
+ */
+struct frame *frame_alloc_contiguous(uint64_t n, uint64_t align, enum frame_kind kind,
+				     unsigned flags);
 
 /*
  * Adds [start, start + bytes) to the free memory; both page-aligned, in RAM, every slot UNUSED.
@@ -29,14 +60,14 @@ struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags);
  */
 void frame_alloc_add(hpa_t start, uint64_t bytes);
 
-/* The allocator's end of frame_put: slots are BUSY, become UNUSED and free. */
-void frame_alloc_release(struct frame *head, unsigned order);
+/* The allocator's end of frame_put, for what did not fit into the stack: `head` is BUSY. */
+void frame_alloc_release(struct frame *head);
 
-/* Zeroes up to `n` free frames ahead of time, for ALLOC_ZERO of order 0. Called when idle.
- * Returns how many it added. */
+/* Zeroes up to `n` free frames ahead of time, for ALLOC_ZERO of order 0: above all page-table
+ * nodes. Called when idle. Returns how many it added. */
 unsigned frame_alloc_prezero(unsigned n);
 
-/* Gives the frames in this CPU's stack back to the buddy system, so that blocks can form. */
+/* Gives the frames in this CPU's stacks back to the buddy system and joins all that can be. */
 void frame_alloc_drain(void);
 
 /* Bytes by use. A snapshot: exact when nobody allocates meanwhile. */
@@ -48,7 +79,9 @@ struct frame_account {
 };
 void frame_account(struct frame_account *out);
 
-/* Books `bytes` as used by `kind` (negative: no longer). For memory that is not from frame_alloc.
+/*
+ * Books `bytes` as used by `kind` (negative: no longer). For memory that is not from frame_alloc:
+ * what is booked as FRAME_IMAGE, FRAME_META and FRAME_RESERVED counts in the total.
  */
 void frame_account_add(enum frame_kind kind, int64_t bytes);
 
@@ -61,7 +94,10 @@ void frame_alloc_fail_after(int64_t skip);
 /* Tests only: forgets all memory, as before the first frame_alloc_add. */
 void frame_alloc_forget(void);
 
-/* Walks all free lists and slots. Returns the number of violations, each told to `report`. */
+/*
+ * Walks all free lists, this CPU's stacks and all slots. Returns the number of violations, each
+ * told to `report`. Others may allocate and free meanwhile.
+ */
 uint64_t frame_audit(void (*report)(const char *text));
 
 #endif

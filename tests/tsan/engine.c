@@ -269,8 +269,8 @@ static void look(uint64_t page, bool lingers)
 	for (unsigned i = 0; lingers && i < 3; i++)
 		cpu_relax();
 	for (unsigned i = 0; i < n; i++)
-		CHECK(atomic_load_explicit(&frame_at(steps[i].table)->refs, memory_order_relaxed) !=
-		      FRAME_UNUSED);
+		CHECK(frame_state(frame_at(steps[i].table)) < FRAME_STATE_FREE &&
+		      frame_state(frame_at(steps[i].table)) != FRAME_STATE_UNUSED);
 	if (steps[n - 1].is == PT_STEP_LEAF) {
 		struct pt_leaf leaf = vm_decode(&space, steps[n - 1].raw, steps[n - 1].level);
 

@@ -2,7 +2,10 @@
 /* Frames and their allocator: no page has two owners, and the last put happens once. */
 #include <stdio.h>
 
+#include "base/err.h"
 #include "mm/frame_alloc.h"
+#include "mm/frame_block.h"
+#include "mm/frame_unique.h"
 #include "tests/host/arena.h"
 #include "tests/host/random.h"
 #include "tests/tsan/threads.h"
@@ -130,6 +133,209 @@ void test_frame_last_put(void)
 			CHECK(atomic_load(&destroyed[frame_pfn(shared[i])]) == 1);
 	}
 	frame_set_destructor(FRAME_GUEST, NULL);
+	audit();
+	arena_fini();
+}
+
+/* --- references by address, while the last one goes ------------------------------------------ */
+
+#define MEETINGS 20000
+
+static _Atomic uint64_t meeting; /* address of the frame to meet at */
+static _Atomic unsigned begun, over;
+
+static void count_end(struct frame *f)
+{
+	/* Plain: each holder's write is there. */
+	uint64_t *words = hpa_ptr(frame_hpa(f));
+
+	CHECK(words[0] == words[1]);
+	atomic_fetch_add(&over, 1);
+}
+
+static void meet(void)
+{
+	struct frame *f;
+	int err = frame_from_in_use(hpa(atomic_load_explicit(&meeting, memory_order_relaxed)), &f);
+
+	CHECK(err == 0 || err == -EBUSY || err == -EPERM || err == -EACCES);
+	if (err != 0)
+		return;
+	CHECK(f->kind == FRAME_GUEST);
+	CHECK(frame_refs(f) != 0);
+	frame_put(f);
+}
+
+static void meeting_worker(unsigned cpu)
+{
+	for (unsigned i = 0; i < MEETINGS && !threads_stopped(); i++) {
+		struct frame *f;
+		uint64_t *words;
+
+		if (cpu != 0) {
+			meet();
+			continue;
+		}
+		f = frame_alloc(0, FRAME_GUEST, 0);
+		words = hpa_ptr(frame_hpa(f));
+		words[0] = words[1] = i;
+		atomic_fetch_add(&begun, 1);
+		atomic_store_explicit(&meeting, frame_hpa(f).hpa, memory_order_relaxed);
+		frame_put(f);
+	}
+}
+
+/* A frame that another CPU finds by its address either is in use, or gives no reference. */
+void test_frame_from_in_use(void)
+{
+	arena_init(ARENA);
+	frame_set_destructor(FRAME_GUEST, count_end);
+	atomic_store(&meeting, frame_hpa(frame_alloc(0, FRAME_GUEST, 0)).hpa);
+	atomic_store(&begun, 0);
+	atomic_store(&over, 0);
+	threads_run(THREADS, meeting_worker);
+	threads_settle(THREADS);
+	CHECK(atomic_load(&begun) == atomic_load(&over));
+	frame_set_destructor(FRAME_GUEST, NULL);
+	audit();
+	arena_fini();
+}
+
+/* --- unique for a while ---------------------------------------------------------------------- */
+
+static struct frame *changing;
+static _Atomic unsigned conversions, readings;
+
+static void convert(uint64_t value)
+{
+	if (frame_to_unique(changing) != 0) {
+		cpu_relax();
+		return;
+	}
+	/* Plain, both: nobody else is near it. */
+	frame_set_word(changing, value);
+	*(uint64_t *)hpa_ptr(frame_hpa(changing)) = value;
+	atomic_fetch_add(&conversions, 1);
+	frame_from_unique(changing);
+}
+
+static void read_shared(void)
+{
+	struct frame *f;
+
+	if (frame_from_in_use(frame_hpa(changing), &f) != 0) {
+		cpu_relax();
+		return;
+	}
+	CHECK(frame_word(f) == *(uint64_t *)hpa_ptr(frame_hpa(f)));
+	CHECK(!frame_is_unique(f));
+	atomic_fetch_add(&readings, 1);
+	frame_put(f);
+}
+
+static void unique_worker(unsigned cpu)
+{
+	for (uint64_t i = 1; !threads_stopped(); i++) {
+		if (cpu == 0)
+			convert(i);
+		else
+			read_shared();
+		if (atomic_load(&conversions) >= MEETINGS / 10 &&
+		    atomic_load(&readings) >= MEETINGS / 10)
+			threads_stop();
+	}
+}
+
+/*
+ * 4.4, the conversion to unique with a relaxed exchange: what the last other holder did to the
+ * frame must be over for the one who owns it alone, and the other way.
+ */
+void test_frame_to_unique(void)
+{
+	arena_init(ARENA);
+	changing = frame_alloc(0, FRAME_GUEST, 0);
+	CHECK(frame_to_unique(changing) == 0);
+	frame_set_word(changing, 0);
+	*(uint64_t *)hpa_ptr(frame_hpa(changing)) = 0;
+	frame_from_unique(changing);
+	atomic_store(&conversions, 0);
+	atomic_store(&readings, 0);
+	threads_run(THREADS, unique_worker);
+	CHECK(frame_refs(changing) == 1);
+	frame_put(changing);
+	threads_settle(THREADS);
+	audit();
+	arena_fini();
+}
+
+/* --- blocks that change their shape under the eyes of others ---------------------------------- */
+
+#define SHAPES 60
+
+static struct frame *block;
+static _Atomic bool shaped;
+
+/* As many times as it takes: for a moment somebody else may hold a part. */
+static void reshape(int (*change)(struct frame *f), struct frame *f)
+{
+	int err;
+
+	while ((err = change(f)) == -EBUSY)
+		cpu_relax();
+	CHECK(err == 0);
+}
+
+static void observe(uint64_t *rng)
+{
+	struct frame *f = block + random_below(rng, 1u << FRAME_ORDER_1G), *head, *got;
+
+	if (random_below(rng, 2))
+		f = block + 7 * FRAME_PARTS + random_below(rng, FRAME_PARTS);
+	head = frame_head(f);
+	CHECK(head == f || head == block || (head < f && (head - block) % FRAME_PARTS == 0));
+	CHECK(frame_state(f) != FRAME_STATE_UNUSED && frame_state(f) != FRAME_STATE_FREE);
+	CHECK(frame_from_unused(frame_hpa(f), FRAME_KERNEL, &got) != 0);
+	if (random_below(rng, 4) == 0 && frame_from_in_use(frame_hpa(f), &got) == 0) {
+		/* Held: it keeps its shape, and reaches the place that was asked for. */
+		CHECK(got <= f && f < got + frame_size(got) / PAGE_SIZE);
+		CHECK(frame_head(f) == got);
+		frame_put(got);
+	}
+}
+
+static void shape_worker(unsigned cpu)
+{
+	uint64_t rng = thread_seed(cpu);
+
+	while (cpu != 0 && !atomic_load_explicit(&shaped, memory_order_relaxed))
+		observe(&rng);
+	for (unsigned i = 0; cpu == 0 && i < SHAPES; i++) {
+		struct frame *part = block + 7 * FRAME_PARTS;
+
+		reshape(frame_split, block);
+		reshape(frame_split, part);
+		if (i % 2)
+			for (unsigned again = 0; again < 5; again++) {
+				reshape(frame_join, part);
+				reshape(frame_split, part);
+			}
+		reshape(frame_join, part);
+		reshape(frame_join, block);
+	}
+	if (cpu == 0)
+		atomic_store(&shaped, true);
+}
+
+/* Memory in use has a head at every moment, and nobody can take it for unused. */
+void test_frame_shapes(void)
+{
+	arena_init(UINT64_C(3) << 30);
+	block = frame_alloc(FRAME_ORDER_1G, FRAME_GUEST, 0);
+	atomic_store(&shaped, false);
+	threads_run(THREADS, shape_worker);
+	CHECK(frame_refs(block) == 1 && frame_size(block) == SIZE_1G);
+	frame_put(block);
+	threads_settle(THREADS);
 	audit();
 	arena_fini();
 }

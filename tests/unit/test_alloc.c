@@ -248,7 +248,7 @@ static void test_misuse(void)
 	arena_init(ARENA);
 	CU_ASSERT_TRUE(panics(alloc_too_large, NULL, "precondition failed: order"));
 	CU_ASSERT_TRUE(panics(alloc_as_free, NULL, "precondition failed: order"));
-	CU_ASSERT_TRUE(panics(alloc_before_memory, NULL, "precondition failed: buddy.total"));
+	CU_ASSERT_TRUE(panics(alloc_before_memory, NULL, "precondition failed: buddy.ready"));
 	CU_ASSERT_TRUE(panics(add_unaligned, NULL, "precondition failed"));
 	CU_ASSERT_TRUE(panics(add_beyond, NULL, "precondition failed"));
 	arena_fini();

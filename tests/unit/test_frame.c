@@ -109,7 +109,7 @@ static void test_count(void)
 		CU_ASSERT_EQUAL(frame_refs(f), left);
 	}
 	frame_put(f);
-	CU_ASSERT_EQUAL(raw_refs(f), FRAME_UNUSED);
+	CU_ASSERT_EQUAL(raw_refs(f), FRAME_CACHED);
 	CU_ASSERT_EQUAL(frame_refs(f), 0);
 	arena_fini();
 }
@@ -221,7 +221,7 @@ static void test_deferred(void)
 	epoch_exit();
 	epoch_drain();
 	CU_ASSERT_EQUAL(destroyed.runs, 1);
-	CU_ASSERT_EQUAL(raw_refs(f), FRAME_UNUSED);
+	CU_ASSERT_EQUAL(raw_refs(f), FRAME_CACHED);
 	frame_set_destructor(FRAME_GUEST, NULL);
 	arena_fini();
 }

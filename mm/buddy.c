@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "mm/buddy.h"
+
+#include "base/contract.h"
+#include "mm/frame_inside.h"
+
+struct buddy buddy = { .lock = SPINLOCK_INIT(LOCK_ALLOC) };
+
+static inline void set_refs(struct frame *f, uint32_t refs)
+{
+	atomic_store_explicit(&f->refs, refs, memory_order_release);
+}
+
+static inline bool free_head(const struct frame *f, unsigned list)
+{
+	return atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_FREE_HEAD + list;
+}
+
+static void list_push(struct frame *f, unsigned list)
+{
+	uint32_t pfn = (uint32_t)frame_pfn(f), next = buddy.first[list];
+
+	f->link.next = next;
+	f->link.prev = FRAME_NONE;
+	atomic_store_explicit(&f->order, (uint8_t)frame_refs_free_order(FRAME_FREE_HEAD + list),
+			      memory_order_relaxed);
+	set_refs(f, FRAME_FREE_HEAD + list);
+	if (next != FRAME_NONE)
+		frame_slot(next)->link.prev = pfn;
+	buddy.first[list] = pfn;
+}
+
+/* The frame is a free head as before: the caller says what it is next. */
+static void list_remove(struct frame *f, unsigned list)
+{
+	if (f->link.prev != FRAME_NONE)
+		frame_slot(f->link.prev)->link.next = f->link.next;
+	else
+		buddy.first[list] = f->link.next;
+	if (f->link.next != FRAME_NONE)
+		frame_slot(f->link.next)->link.prev = f->link.prev;
+}
+
+/*
+ * Is the block at frame number `pfn` free, as a whole? Metadata exists in pieces larger than 2 MiB
+ * of RAM; above that size a buddy may lie in a hole of RAM and have no slot.
+ */
+static inline bool buddy_is_free(uint64_t pfn, unsigned order)
+{
+	if (order >= FRAME_ORDER_2M && frame_at(hpa(pfn << PAGE_SHIFT)) == NULL)
+		return false;
+	return pfn + (UINT64_C(1) << order) <= frame_limit && free_head(frame_slot(pfn), order);
+}
+
+/* Into the lists, joined with its free buddies. `head` is in none. */
+static void join_and_push(struct frame *head, unsigned order)
+{
+	uint64_t pfn = frame_pfn(head);
+
+	set_refs(head, FRAME_UNUSED);
+	for (; order < FRAME_ORDER_1G; order++) {
+		uint64_t other = pfn ^ (UINT64_C(1) << order);
+
+		if (!buddy_is_free(other, order))
+			break;
+		list_remove(frame_slot(other), order);
+		set_refs(frame_slot(other), FRAME_UNUSED);
+		pfn &= ~(UINT64_C(1) << order);
+	}
+	list_push(frame_slot(pfn), order);
+}
+
+void buddy_free(struct frame *head, unsigned order)
+{
+	INVARIANT(!frame_refs_free_head(atomic_load_explicit(&head->refs, memory_order_relaxed)));
+	buddy.free += PAGE_SIZE << order;
+	if (order == FRAME_ORDER_2M && buddy.recent < BUDDY_RECENT_MAX) {
+		buddy.recent++;
+		list_push(head, FRAME_RECENT);
+	} else {
+		join_and_push(head, order);
+	}
+}
+
+void buddy_settle(void)
+{
+	while (buddy.first[FRAME_RECENT] != FRAME_NONE) {
+		struct frame *f = frame_slot(buddy.first[FRAME_RECENT]);
+
+		list_remove(f, FRAME_RECENT);
+		join_and_push(f, FRAME_ORDER_2M);
+	}
+	buddy.recent = 0;
+}
+
+unsigned buddy_order_at(uint64_t pfn, uint64_t left)
+{
+	unsigned order = pfn == 0 ? FRAME_ORDER_1G : (unsigned)__builtin_ctzll(pfn);
+
+	if (order > FRAME_ORDER_1G)
+		order = FRAME_ORDER_1G;
+	while ((UINT64_C(1) << order) > left)
+		order--;
+	return order;
+}
+
+void buddy_free_range(uint64_t pfn, uint64_t end)
+{
+	while (pfn < end) {
+		unsigned order = buddy_order_at(pfn, end - pfn);
+
+		INVARIANT(atomic_load_explicit(&frame_slot(pfn)->refs, memory_order_relaxed) ==
+			  FRAME_UNUSED);
+		buddy.free += PAGE_SIZE << order;
+		join_and_push(frame_slot(pfn), order);
+		pfn += UINT64_C(1) << order;
+	}
+}
+
+/* The list to take a block of at least `order` from; BUDDY_LISTS: none. */
+static inline unsigned list_for(unsigned order)
+{
+	unsigned list = order;
+
+	while (list < FRAME_ORDER_2M && buddy.first[list] == FRAME_NONE)
+		list++;
+	if (list == FRAME_ORDER_2M && buddy.recent != 0)
+		return FRAME_RECENT;
+	while (list < FRAME_ORDERS && buddy.first[list] == FRAME_NONE)
+		list++;
+	return list < FRAME_ORDERS ? list : BUDDY_LISTS;
+}
+
+/* The first block of `list`, cut down to `order`; what is left over goes back, half by half. */
+static struct frame *take(unsigned list, unsigned order)
+{
+	struct frame *f = frame_slot(buddy.first[list]);
+	unsigned from = list == FRAME_RECENT ? FRAME_ORDER_2M : list;
+
+	list_remove(f, list);
+	buddy.recent -= list == FRAME_RECENT;
+	while (from > order) {
+		from--;
+		list_push(f + (UINT64_C(1) << from), from);
+	}
+	buddy.free -= PAGE_SIZE << order;
+	atomic_store_explicit(&f->order, (uint8_t)order, memory_order_relaxed);
+	set_refs(f, FRAME_BUSY);
+	return f;
+}
+
+struct frame *buddy_alloc(unsigned order)
+{
+	unsigned list;
+
+	REQUIRES(buddy.ready);
+	list = list_for(order);
+	return list == BUDDY_LISTS ? NULL : take(list, order);
+}
+
+struct frame *buddy_alloc_upto(unsigned *order)
+{
+	unsigned list;
+
+	REQUIRES(buddy.ready);
+	list = list_for(0);
+	if (list == BUDDY_LISTS)
+		return NULL;
+	if (list < *order)
+		*order = list;
+	return take(list, *order);
+}
