@@ -11,32 +11,31 @@ static inline void set_refs(struct frame *f, uint32_t refs)
 	atomic_store_explicit(&f->refs, refs, memory_order_release);
 }
 
-static inline bool free_head(const struct frame *f, unsigned list)
+static inline bool free_head(const struct frame *f, unsigned order)
 {
-	return atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_FREE_HEAD + list;
+	return atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_FREE_HEAD + order;
 }
 
-static void list_push(struct frame *f, unsigned list)
+static void list_push(struct frame *f, unsigned order)
 {
-	uint32_t pfn = (uint32_t)frame_pfn(f), next = buddy.first[list];
+	uint32_t pfn = (uint32_t)frame_pfn(f), next = buddy.first[order];
 
 	f->link.next = next;
 	f->link.prev = FRAME_NONE;
-	atomic_store_explicit(&f->order, (uint8_t)frame_refs_free_order(FRAME_FREE_HEAD + list),
-			      memory_order_relaxed);
-	set_refs(f, FRAME_FREE_HEAD + list);
+	atomic_store_explicit(&f->order, (uint8_t)order, memory_order_relaxed);
+	set_refs(f, FRAME_FREE_HEAD + order);
 	if (next != FRAME_NONE)
 		frame_slot(next)->link.prev = pfn;
-	buddy.first[list] = pfn;
+	buddy.first[order] = pfn;
 }
 
 /* The frame is a free head as before: the caller says what it is next. */
-static void list_remove(struct frame *f, unsigned list)
+static void list_remove(struct frame *f, unsigned order)
 {
 	if (f->link.prev != FRAME_NONE)
 		frame_slot(f->link.prev)->link.next = f->link.next;
 	else
-		buddy.first[list] = f->link.next;
+		buddy.first[order] = f->link.next;
 	if (f->link.next != FRAME_NONE)
 		frame_slot(f->link.next)->link.prev = f->link.prev;
 }
@@ -74,23 +73,13 @@ void buddy_free(struct frame *head, unsigned order)
 {
 	INVARIANT(!frame_refs_free_head(atomic_load_explicit(&head->refs, memory_order_relaxed)));
 	buddy.free += PAGE_SIZE << order;
-	if (order == FRAME_ORDER_2M && buddy.recent < BUDDY_RECENT_MAX) {
-		buddy.recent++;
-		list_push(head, FRAME_RECENT);
-	} else {
-		join_and_push(head, order);
-	}
+	join_and_push(head, order);
 }
 
 void buddy_settle(void)
 {
-	while (buddy.first[FRAME_RECENT] != FRAME_NONE) {
-		struct frame *f = frame_slot(buddy.first[FRAME_RECENT]);
-
-		list_remove(f, FRAME_RECENT);
-		join_and_push(f, FRAME_ORDER_2M);
-	}
-	buddy.recent = 0;
+	while (buddy.recents != 0)
+		join_and_push(buddy.recent[--buddy.recents], FRAME_ORDER_2M);
 }
 
 unsigned buddy_order_at(uint64_t pfn, uint64_t left)
@@ -117,56 +106,53 @@ void buddy_free_range(uint64_t pfn, uint64_t end)
 	}
 }
 
-/* The list to take a block of at least `order` from; BUDDY_LISTS: none. */
-static inline unsigned list_for(unsigned order)
+/* Of a block of order `from`, in no list, what is `order`; the rest goes back, half by half. */
+static struct frame *cut(struct frame *f, unsigned from, unsigned order)
 {
-	unsigned list = order;
-
-	while (list < FRAME_ORDER_2M && buddy.first[list] == FRAME_NONE)
-		list++;
-	if (list == FRAME_ORDER_2M && buddy.recent != 0)
-		return FRAME_RECENT;
-	while (list < FRAME_ORDERS && buddy.first[list] == FRAME_NONE)
-		list++;
-	return list < FRAME_ORDERS ? list : BUDDY_LISTS;
-}
-
-/* The first block of `list`, cut down to `order`; what is left over goes back, half by half. */
-static struct frame *take(unsigned list, unsigned order)
-{
-	struct frame *f = frame_slot(buddy.first[list]);
-	unsigned from = list == FRAME_RECENT ? FRAME_ORDER_2M : list;
-
-	list_remove(f, list);
-	buddy.recent -= list == FRAME_RECENT;
 	while (from > order) {
 		from--;
 		list_push(f + (UINT64_C(1) << from), from);
 	}
-	buddy.free -= PAGE_SIZE << order;
 	atomic_store_explicit(&f->order, (uint8_t)order, memory_order_relaxed);
 	set_refs(f, FRAME_BUSY);
+	buddy.free -= PAGE_SIZE << order;
 	return f;
+}
+
+static struct frame *take_listed(unsigned from, unsigned order)
+{
+	struct frame *f = frame_slot(buddy.first[from]);
+
+	list_remove(f, from);
+	return cut(f, from, order);
+}
+
+/* The lowest list from `first` on, below `end`, that is not empty; else `end`. */
+static inline unsigned list_from(unsigned first, unsigned end)
+{
+	while (first < end && buddy.first[first] == FRAME_NONE)
+		first++;
+	return first;
+}
+
+struct frame *buddy_alloc_upto(unsigned least, unsigned *order)
+{
+	unsigned from;
+
+	REQUIRES(buddy.ready);
+	from = list_from(least, FRAME_ORDER_2M);
+	if (from == FRAME_ORDER_2M && buddy.recents != 0)
+		return cut(buddy.recent[--buddy.recents], FRAME_ORDER_2M, *order);
+	if (from >= FRAME_ORDER_2M)
+		from = list_from(from, FRAME_ORDERS);
+	if (from == FRAME_ORDERS)
+		return NULL;
+	if (from < *order)
+		*order = from;
+	return take_listed(from, *order);
 }
 
 struct frame *buddy_alloc(unsigned order)
 {
-	unsigned list;
-
-	REQUIRES(buddy.ready);
-	list = list_for(order);
-	return list == BUDDY_LISTS ? NULL : take(list, order);
-}
-
-struct frame *buddy_alloc_upto(unsigned *order)
-{
-	unsigned list;
-
-	REQUIRES(buddy.ready);
-	list = list_for(0);
-	if (list == BUDDY_LISTS)
-		return NULL;
-	if (list < *order)
-		*order = list;
-	return take(list, *order);
+	return buddy_alloc_upto(order, &order);
 }

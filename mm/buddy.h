@@ -6,13 +6,13 @@
  * never look like one.
  *
  *   first[0] first[1] ... first[9] ... first[18]    lists of heads, linked by frame number
- *                         first[FRAME_RECENT]       a few blocks of 2 MiB given back lately
+ *                         recent[0 ... 7]           blocks of 2 MiB given back lately
  *
  * The recent ones are not joined with their buddies, and are the first to be handed out again:
  * splitting 1 GiB for a 2 MiB page and joining it again would cost nine steps each way. They are
  * joined when somebody wants more than 2 MiB and finds none (buddy_settle).
  *
- * Of mm/frame*.c. Everything here is called under `lock`.
+ * Of mm/frame*.c. Called under `lock` unless it says otherwise.
  */
 #ifndef MM_BUDDY_H
 #define MM_BUDDY_H
@@ -20,15 +20,15 @@
 #include "base/lock.h"
 #include "mm/frame.h"
 
-#define BUDDY_LISTS	 (FRAME_ORDERS + 1)
 #define BUDDY_RECENT_MAX 8
 
 extern struct buddy {
 	struct spinlock lock;
-	bool ready;		     /* the lists are set up */
-	unsigned recent;	     /* blocks in first[FRAME_RECENT] */
-	uint32_t first[BUDDY_LISTS]; /* FRAME_NONE when empty */
-	uint64_t total, free;	     /* bytes: of all RAM we account for; in the lists */
+	bool ready; /* the lists are set up */
+	unsigned recents;
+	struct frame *recent[BUDDY_RECENT_MAX]; /* FRAME_FREE_HEAD + FRAME_RECENT */
+	uint32_t first[FRAME_ORDERS];		/* FRAME_NONE when empty */
+	uint64_t total, free;			/* bytes: of all RAM we account for; in the lists */
 } buddy;
 
 /*
@@ -37,9 +37,12 @@ extern struct buddy {
  */
 struct frame *buddy_alloc(unsigned order);
 
-/* As buddy_alloc for the largest order up to *order that can be had without splitting a larger
- * block than needed; *order says which it is. */
-struct frame *buddy_alloc_upto(unsigned *order);
+/*
+ * A block of at least `least`, without splitting a larger one as long as that will do; it is cut to
+ * *order if it is larger, and *order becomes its order if it is smaller. least <= *order, and not
+ * above 2 MiB unless they are equal.
+ */
+struct frame *buddy_alloc_upto(unsigned least, unsigned *order);
 
 /* Gives a block back; its head is anything but free, its other slots UNUSED. */
 void buddy_free(struct frame *head, unsigned order);
@@ -49,6 +52,37 @@ void buddy_free_range(uint64_t pfn, uint64_t end);
 
 /* The largest order that fits at frame number `pfn` with `left` frames, not 0. */
 unsigned buddy_order_at(uint64_t pfn, uint64_t left);
+
+/* The recent blocks: NULL when there is none; false when there is no room. No lock is held. */
+static inline struct frame *buddy_recent_take(void)
+{
+	struct frame *f = NULL;
+
+	spin_lock(&buddy.lock);
+	if (buddy.recents != 0) {
+		f = buddy.recent[--buddy.recents];
+		atomic_store_explicit(&f->refs, FRAME_BUSY, memory_order_relaxed);
+		buddy.free -= SIZE_2M;
+	}
+	spin_unlock(&buddy.lock);
+	return f;
+}
+
+static inline bool buddy_recent_give(struct frame *head)
+{
+	bool room;
+
+	spin_lock(&buddy.lock);
+	room = buddy.recents < BUDDY_RECENT_MAX;
+	if (room) {
+		atomic_store_explicit(&head->refs, FRAME_FREE_HEAD + FRAME_RECENT,
+				      memory_order_relaxed);
+		buddy.recent[buddy.recents++] = head;
+		buddy.free += SIZE_2M;
+	}
+	spin_unlock(&buddy.lock);
+	return room;
+}
 
 /* Joins what was only recently given back. */
 void buddy_settle(void);

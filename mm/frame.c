@@ -129,15 +129,29 @@ void frame_get(struct frame *f)
 	frame_get_n(f, 1);
 }
 
-bool frame_drop(struct frame *f)
+/* Not the last reference: was it one at all? */
+static inline bool drop_checked(struct frame *f, uint32_t old)
 {
-	/* Both orders at once: what other holders did to the frame is seen by whoever ends it. */
-	uint32_t old = atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel);
-
 	MUST(old > FRAME_BUSY && old <= FRAME_REFS_MAX + 1,
 	     "frame 0x%llx: no reference to give back (0x%x)", (unsigned long long)frame_hpa(f).hpa,
 	     old);
-	return old == FRAME_BUSY + 1;
+	return false;
+}
+
+static inline __attribute__((always_inline)) bool drop(struct frame *f)
+{
+	/*
+	 * Both orders at once: what other holders did to the frame is seen by whoever ends it. A
+	 * locked instruction even for the only holder: frame_from_in_use may come at any time.
+	 */
+	uint32_t old = atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel);
+
+	return old == FRAME_BUSY + 1 || drop_checked(f, old);
+}
+
+bool frame_drop(struct frame *f)
+{
+	return drop(f);
 }
 
 void frame_destroy(struct frame *f)
@@ -146,7 +160,8 @@ void frame_destroy(struct frame *f)
 		destructors[f->kind](f);
 }
 
-void frame_finish(struct frame *f)
+/* Not inlined: the short way through frame_put keeps no registers. */
+__attribute__((noinline)) void frame_finish(struct frame *f)
 {
 	REQUIRES(atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_BUSY);
 	frame_destroy(f);
@@ -156,8 +171,7 @@ void frame_finish(struct frame *f)
 
 void frame_put(struct frame *f)
 {
-	/* A locked instruction even for the only holder: frame_from_in_use may come at any time. */
-	if (frame_drop(f))
+	if (drop(f) && (destructors[f->kind] != NULL || !frame_release_fast(f)))
 		frame_finish(f);
 }
 

@@ -56,7 +56,7 @@ enum frame_kind {
 /* Plus the order: the first frame of a block in the allocator's lists. Kept in the count word, the
  * only one that may be looked at while the frame is somebody else's. */
 #define FRAME_FREE_HEAD 0x80000000u
-/* One list more than there are orders: 2 MiB blocks given back a moment ago, not joined yet. */
+/* In the place of the order: 2 MiB, given back a moment ago, in no list yet. */
 #define FRAME_RECENT	FRAME_ORDERS
 #define FRAME_CACHED	0xc0000000u
 

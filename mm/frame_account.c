@@ -14,7 +14,7 @@ void frame_account(struct frame_account *out)
 	spin_lock(&buddy.lock);
 	out->total = buddy.total;
 	out->by_kind[FRAME_FREE] = buddy.free;
-	if (buddy.recent != 0)
+	if (buddy.recents != 0)
 		out->largest_free = SIZE_2M;
 	for (unsigned order = 0; buddy.ready && order < FRAME_ORDERS; order++)
 		if (buddy.first[order] != FRAME_NONE && PAGE_SIZE << order > out->largest_free)
@@ -27,8 +27,8 @@ void frame_account(struct frame_account *out)
 		out->by_kind[FRAME_FREE] += frame_stack_count(&frame_cpus[i].any) * PAGE_SIZE +
 					    zeroed;
 		for (unsigned kind = 1; kind < FRAME_KINDS; kind++)
-			out->by_kind[kind] += (uint64_t)atomic_load_explicit(
-				&frame_cpus[i].used[kind], memory_order_relaxed);
+			out->by_kind[kind] += (uint64_t)frame_booked(&frame_cpus[i],
+								     (enum frame_kind)kind);
 	}
 }
 
@@ -62,19 +62,18 @@ complain(void (*report)(const char *text), uint64_t *violations, const char *fmt
 }
 
 /* One free list: every element is a free head of its order, aligned, linked both ways. */
-static uint64_t audit_list(unsigned list, uint64_t *bytes, void (*report)(const char *text))
+static uint64_t audit_list(unsigned order, uint64_t *bytes, void (*report)(const char *text))
 {
-	unsigned order = frame_refs_free_order(FRAME_FREE_HEAD + list);
 	uint64_t violations = 0;
 	uint32_t prev = FRAME_NONE;
 
-	for (uint32_t pfn = buddy.first[list]; pfn != FRAME_NONE;
+	for (uint32_t pfn = buddy.first[order]; pfn != FRAME_NONE;
 	     pfn = frame_slot(pfn)->link.next) {
 		const struct frame *f = frame_slot(pfn);
 
 		if (frame_at(hpa((uint64_t)pfn << PAGE_SHIFT)) == NULL ||
 		    atomic_load_explicit(&f->refs, memory_order_relaxed) !=
-			    FRAME_FREE_HEAD + list ||
+			    FRAME_FREE_HEAD + order ||
 		    (pfn & ((UINT64_C(1) << order) - 1)) != 0 || f->link.prev != prev) {
 			complain(report, &violations,
 				 "free list of order %u is broken at frame 0x%x", order, pfn);
@@ -86,13 +85,33 @@ static uint64_t audit_list(unsigned list, uint64_t *bytes, void (*report)(const 
 	return violations;
 }
 
+/* Blocks and frames that are kept beside the lists: each reads `want`. */
+static uint64_t audit_kept(struct frame *const *kept, uint64_t n, uint32_t want,
+			   void (*report)(const char *text))
+{
+	uint64_t violations = 0;
+
+	for (uint64_t i = 0; i < n; i++) {
+		uint32_t refs = atomic_load_explicit(&kept[i]->refs, memory_order_relaxed);
+
+		if (refs != want)
+			complain(report, &violations,
+				 "frame 0x%llx is kept as free, and reads 0x%x",
+				 (unsigned long long)frame_hpa(kept[i]).hpa, refs);
+	}
+	return violations;
+}
+
 static uint64_t audit_lists(void (*report)(const char *text))
 {
-	uint64_t violations = 0, bytes = 0;
+	uint64_t violations, bytes;
 
 	spin_lock(&buddy.lock);
-	for (unsigned list = 0; buddy.ready && list < BUDDY_LISTS; list++)
-		violations += audit_list(list, &bytes, report);
+	bytes = buddy.recents * SIZE_2M;
+	violations = audit_kept(buddy.recent, buddy.recents, FRAME_FREE_HEAD + FRAME_RECENT,
+				report);
+	for (unsigned order = 0; buddy.ready && order < FRAME_ORDERS; order++)
+		violations += audit_list(order, &bytes, report);
 	if (bytes != buddy.free)
 		complain(report, &violations, "free lists hold %llu bytes, the account says %llu",
 			 (unsigned long long)bytes, (unsigned long long)buddy.free);
@@ -100,19 +119,9 @@ static uint64_t audit_lists(void (*report)(const char *text))
 	return violations;
 }
 
-/* What this CPU's stack holds is cached there, and nobody else's. */
 static uint64_t audit_stack(const struct frame_stack *s, void (*report)(const char *text))
 {
-	uint64_t violations = 0;
-
-	for (uint64_t i = 0; i < frame_stack_count(s); i++) {
-		uint32_t refs = atomic_load_explicit(&s->frame[i]->refs, memory_order_relaxed);
-
-		if (refs != FRAME_CACHED)
-			complain(report, &violations, "frame 0x%llx is in a stack, and reads 0x%x",
-				 (unsigned long long)frame_hpa(s->frame[i]).hpa, refs);
-	}
-	return violations;
+	return audit_kept(s->frame, frame_stack_count(s), FRAME_CACHED, report);
 }
 
 /*

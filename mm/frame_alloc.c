@@ -70,7 +70,7 @@ static void stack_refill(struct frame_stack *s)
 	spin_lock(&buddy.lock);
 	while ((room = FRAME_STACK_BATCH - frame_stack_count(s)) != 0) {
 		unsigned order = 63 - (unsigned)__builtin_clzll(room);
-		struct frame *f = buddy_alloc_upto(&order);
+		struct frame *f = buddy_alloc_upto(0, &order);
 
 		if (f == NULL)
 			break;
@@ -92,13 +92,12 @@ static void stack_spill(struct frame_stack *s, uint64_t keep)
  */
 static struct frame *single_alloc(struct frame_cpu *c, bool *zero)
 {
-	struct frame *f;
-
 	if (frame_stack_count(&c->any) == 0)
 		stack_refill(&c->any);
-	f = frame_stack_pop(&c->any);
-	*zero = f == NULL;
-	return f != NULL ? f : frame_stack_pop(&c->zeroed);
+	*zero = frame_stack_count(&c->any) == 0;
+	if (!*zero)
+		return frame_stack_pop(&c->any);
+	return frame_stack_count(&c->zeroed) != 0 ? frame_stack_pop(&c->zeroed) : NULL;
 }
 
 static struct frame *block_try(unsigned order)
@@ -128,7 +127,8 @@ static void zero_frames(struct frame *f, uint64_t n)
 	arch_zero(hpa_ptr(frame_hpa(f)), n << PAGE_SHIFT);
 }
 
-static struct frame *alloc_single_slowly(enum frame_kind kind, unsigned flags)
+static __attribute__((noinline)) struct frame *alloc_single_slowly(enum frame_kind kind,
+								   unsigned flags)
 {
 	struct frame_cpu *c = frame_cpu();
 	bool zero = false;
@@ -141,22 +141,38 @@ static struct frame *alloc_single_slowly(enum frame_kind kind, unsigned flags)
 	return frame_hand_out(c, f, kind);
 }
 
-__attribute__((noinline)) struct frame *frame_alloc_slowly(unsigned order, enum frame_kind kind,
-							   unsigned flags)
+static inline struct frame *block_hand_out(struct frame *f, unsigned order, enum frame_kind kind)
+{
+	f->kind = (uint8_t)kind;
+	frame_book(frame_cpu(), kind, (int64_t)(PAGE_SIZE << order));
+	atomic_store_explicit(&f->refs, FRAME_BUSY + 1, memory_order_release);
+	return f;
+}
+
+static __attribute__((noinline)) struct frame *
+block_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags)
+{
+	struct frame *f = block_alloc(order);
+
+	if (f == NULL)
+		return NULL;
+	if ((flags & ALLOC_ZERO) != 0)
+		zero_frames(f, UINT64_C(1) << order);
+	return block_hand_out(f, order, kind);
+}
+
+struct frame *frame_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags)
 {
 	struct frame *f;
 
 	if (order == 0)
 		return alloc_single_slowly(kind, flags);
-	f = block_alloc(order);
-	if (f == NULL)
-		return NULL;
-	if ((flags & ALLOC_ZERO) != 0)
-		zero_frames(f, UINT64_C(1) << order);
-	f->kind = (uint8_t)kind;
-	frame_book(frame_cpu(), kind, (int64_t)(PAGE_SIZE << order));
-	atomic_store_explicit(&f->refs, FRAME_BUSY + 1, memory_order_release);
-	return f;
+	if (order == FRAME_ORDER_2M && flags == 0) {
+		f = buddy_recent_take();
+		if (f != NULL)
+			return block_hand_out(f, FRAME_ORDER_2M, kind);
+	}
+	return block_alloc_slowly(order, kind, flags);
 }
 
 /*
@@ -208,21 +224,29 @@ struct frame *frame_alloc_contiguous(uint64_t n, uint64_t align, enum frame_kind
 	return first;
 }
 
-__attribute__((noinline)) void frame_alloc_release(struct frame *head)
+static __attribute__((noinline)) void release_slowly(struct frame *head, unsigned order)
 {
-	unsigned order = atomic_load_explicit(&head->order, memory_order_relaxed);
-	struct frame_cpu *c = frame_cpu();
-
 	if (order == 0) {
-		stack_spill(&c->any, FRAME_STACK_BATCH);
+		stack_spill(&frame_cpu()->any, FRAME_STACK_BATCH);
 		frame_release_fast(head);
 		return;
 	}
-	frame_book(c, (enum frame_kind)head->kind, -(int64_t)(PAGE_SIZE << order));
-	head->kind = FRAME_FREE;
 	spin_lock(&buddy.lock);
 	buddy_free(head, order);
 	spin_unlock(&buddy.lock);
+}
+
+void frame_alloc_release(struct frame *head)
+{
+	unsigned order = atomic_load_explicit(&head->order, memory_order_relaxed);
+
+	if (order != 0) {
+		frame_book(frame_cpu(), (enum frame_kind)head->kind,
+			   -(int64_t)(PAGE_SIZE << order));
+		head->kind = FRAME_FREE;
+	}
+	if (order != FRAME_ORDER_2M || !buddy_recent_give(head))
+		release_slowly(head, order);
 }
 
 void frame_alloc_add(hpa_t start, uint64_t bytes)
@@ -231,8 +255,8 @@ void frame_alloc_add(hpa_t start, uint64_t bytes)
 
 	REQUIRES(((start.hpa | bytes) & (PAGE_SIZE - 1)) == 0 && end <= frame_limit);
 	spin_lock(&buddy.lock);
-	for (unsigned list = 0; !buddy.ready && list < BUDDY_LISTS; list++)
-		buddy.first[list] = FRAME_NONE;
+	for (unsigned order = 0; !buddy.ready && order < FRAME_ORDERS; order++)
+		buddy.first[order] = FRAME_NONE;
 	buddy.ready = true;
 	buddy.total += bytes;
 	buddy_free_range(pfn, end);
@@ -278,7 +302,7 @@ void frame_alloc_forget(void)
 	memset(frame_cpus, 0, sizeof(frame_cpus));
 	spin_lock(&buddy.lock);
 	buddy.ready = false;
-	buddy.recent = 0;
+	buddy.recents = 0;
 	buddy.total = buddy.free = 0;
 	spin_unlock(&buddy.lock);
 }

@@ -35,10 +35,10 @@ static inline struct frame *frame_alloc(unsigned order, enum frame_kind kind, un
 		return NULL;
 	if (__builtin_expect(order == 0, 1)) {
 		struct frame_cpu *c = frame_cpu();
-		struct frame *f = frame_stack_pop((flags & ALLOC_ZERO) != 0 ? &c->zeroed : &c->any);
+		struct frame_stack *s = (flags & ALLOC_ZERO) != 0 ? &c->zeroed : &c->any;
 
-		if (__builtin_expect(f != NULL, 1))
-			return frame_hand_out(c, f, kind);
+		if (__builtin_expect(s->count != 0, 1))
+			return frame_hand_out(c, frame_stack_pop(s), kind);
 	}
 	return frame_alloc_slowly(order, kind, flags);
 }

@@ -6,7 +6,8 @@
 
 #define MAX_CPUS 64
 
-extern __thread unsigned host_cpu;
+/* One instruction to read, as in the hypervisor. */
+extern __thread unsigned host_cpu __attribute__((tls_model("local-exec")));
 
 static inline unsigned cpu_id(void)
 {
