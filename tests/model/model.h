@@ -20,7 +20,8 @@
 #include "mm/vm_space.h"
 #include "tests/host/mmu.h"
 
-/* The window, from `base` of the format on: crosses one gigabyte border below, one above, and has two whole gigabytes. */
+/* The window, from `base` of the format on: crosses one gigabyte border below, one above, and has
+ * two whole gigabytes. */
 #define WINDOW_FIRST (SIZE_1G - 4 * SIZE_2M)
 #define WINDOW_END   (3 * SIZE_1G + 4 * SIZE_2M)
 #define PAGES	     ((WINDOW_END - WINDOW_FIRST) / PAGE_SIZE)
