@@ -21,6 +21,7 @@
 #define MM_ENGINE_COLLAPSE_H
 
 #include "mm/engine_protect.h"
+#include "mm/frame_block.h"
 
 #define ANY_MARKS (PT_ACCESSED | PT_DIRTY)
 
@@ -57,15 +58,16 @@ static bool node_uniform(const struct frame *node, unsigned level, uint64_t *fir
 }
 
 /*
- * Makes one reference to one block out of the 512 that the leaves own. 0; -EBUSY: the pages are not
- * of one block, and cannot become one as somebody else holds one of them.
+ * Makes one reference to one block out of the 512 that the leaves own: parts of a block each have
+ * one to that, frames of their own are joined. 0; -EBUSY: somebody else holds one of them, or they
+ * are of different kinds.
  */
 static int leaves_join(uint64_t first, unsigned level)
 {
 	struct frame *f = leaf_frame(first, level);
 
 	if (f->order < 9 * level)
-		return -EBUSY;
+		return frame_join(f) == 0 ? 0 : -EBUSY;
 	for (unsigned i = 1; i < PT_ENTRIES; i++)
 		MUST(!frame_drop(f), "a block lost its last reference");
 	return 0;

@@ -244,7 +244,8 @@ int vm_protect(struct vm_cursor *c, uint64_t len, pt_attr_t attr, uint64_t *page
  * Joins the 512 pages of `size` / 512 at the cursor into one of `size` (2 MiB or 1 GiB) and moves
  * past it. They must be neighbours in host memory too, aligned to `size`, and alike but for their
  * marks; the large page has the marks that any of them had, those included that the CPU sets until
- * the end. Tracked pages must be all of one block, or frames that nothing else refers to.
+ * the end. Tracked pages must be all of one block, or frames of one kind that nothing else refers
+ * to: these become one block.
  * Errors: -EINVAL (size, or the cursor not aligned to it), -ERANGE (does not fit into the range, or
  * the range is less than a whole table's entry), -ENOENT (no such 512 pages), -EBUSY (somebody else
  * holds one of the frames). Nothing is changed then. Flushes, and waits for it.

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "ept/stage2.h"
 #include "mm/frame_alloc.h"
+#include "mm/frame_block.h"
 #include "mm/host_pt.h"
 #include "tests/host/arena.h"
 #include "tests/host/random.h"
@@ -232,6 +233,20 @@ static unsigned frames_random(uint64_t first, struct frame **frames)
 	return n;
 }
 
+/* The 512 pages of a block, each a frame of its own now. */
+static unsigned frames_split(struct frame **frames)
+{
+	struct frame *f = frame_alloc(FRAME_ORDER_2M, FRAME_GUEST, 0);
+
+	if (f == NULL)
+		return 0;
+	if (frame_split(f) != 0)
+		fail("a fresh block cannot be split");
+	for (unsigned i = 0; i < 512; i++)
+		frames[i] = f + i;
+	return 512;
+}
+
 /* Many blocks in one call: those that are mapped have moved, the others are still ours. */
 static void op_map_frames(void)
 {
@@ -239,7 +254,8 @@ static void op_map_frames(void)
 	uint64_t first = below(2) ? round_down(random_page(), 512) : random_page(), count = 0;
 	uint64_t done = 0, at = first;
 	pt_attr_t attr = random_attr() | random_marks();
-	unsigned n = frames_random(first, frames);
+	bool whole = below(8) == 0 && (first & 511) == 0 && first + 512 <= PAGES;
+	unsigned n = whole ? frames_split(frames) : frames_random(first, frames);
 	struct vm_cursor c;
 	int err;
 
@@ -499,6 +515,18 @@ static void marks_join(uint64_t first)
 		pages[first + i].attr |= marks;
 }
 
+/* Is it of one block, or 512 frames that nothing else refers to? */
+static bool owned_whole(struct frame *f)
+{
+	bool own = true;
+
+	if (frame_head(f)->order >= FRAME_ORDER_2M)
+		return true;
+	for (unsigned i = 0; i < 512; i++)
+		own &= frame_refs(f + i) == 1;
+	return own;
+}
+
 static void collapse(uint64_t first)
 {
 	bool can = joinable(first), block;
@@ -506,8 +534,7 @@ static void collapse(uint64_t first)
 	struct vm_cursor c;
 	int err;
 
-	block = f == NULL || (pages[first].attr & PT_TRACKED) == 0 ||
-		frame_head(f)->order >= FRAME_ORDER_2M;
+	block = f == NULL || (pages[first].attr & PT_TRACKED) == 0 || owned_whole(f);
 	cpus_begin(first, 512);
 	err = open_around(&c, first, 512);
 	if (err == 0) {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "mm/frame_block.h"
 #include "tests/host/arena.h"
 #include "tests/unit/space.h"
 
@@ -297,6 +298,35 @@ static void test_collapse_block(void)
 	CU_ASSERT_EQUAL(collapse_at(SIZE_2M, SIZE_2M), -ENOENT); /* is one already */
 }
 
+/* Frames of their own become one block, unless somebody else holds one. */
+static void test_collapse_frames(void)
+{
+	struct frame *f = guest_block(FRAME_ORDER_2M), *part[512];
+	struct vm_cursor c;
+	struct pt_leaf leaf;
+	uint64_t done;
+
+	CU_ASSERT_EQUAL_FATAL(frame_split(f), 0);
+	for (unsigned i = 0; i < 512; i++)
+		part[i] = f + i;
+	open_at(&c, SIZE_2M, SIZE_2M, VM_CHANGE);
+	CU_ASSERT_EQUAL(vm_map_frames(&c, part, 512, WB_RW, &done), 0);
+	vm_cursor_close(&c);
+	frame_get(part[77]);
+	CU_ASSERT_EQUAL(collapse_at(SIZE_2M, SIZE_2M), -EBUSY);
+	CU_ASSERT(look(SIZE_2M, &leaf));
+	CU_ASSERT_EQUAL(leaf.size, PAGE_SIZE);
+	for (unsigned i = 0; i < 512; i++)
+		CU_ASSERT_EQUAL(frame_refs(part[i]), 1 + (i == 77));
+	frame_put(part[77]);
+	CU_ASSERT_EQUAL(collapse_at(SIZE_2M, SIZE_2M), 0);
+	CU_ASSERT(look(SIZE_2M, &leaf));
+	CU_ASSERT_EQUAL(leaf.size, SIZE_2M);
+	CU_ASSERT_EQUAL(frame_size(f), SIZE_2M);
+	CU_ASSERT_EQUAL(frame_refs(f), 1);
+	CU_ASSERT_PTR_EQUAL(frame_head(part[77]), f);
+}
+
 /* 2 MiB pages to a gigabyte, and small ones to both sizes. */
 static void test_collapse_gigabyte(void)
 {
@@ -403,10 +433,7 @@ static void test_misuse(void)
 	X(protect)             \
 	X(protect_flushes)     \
 	X(protect_refuses)     \
-	X(collapse_block)      \
-	X(collapse_gigabyte)   \
-	X(collapse_refuses)    \
-	X(misuse)
+	X(collapse_frames) X(collapse_block) X(collapse_gigabyte) X(collapse_refuses) X(misuse)
 
 ALL(EACH)
 
