@@ -102,6 +102,18 @@ struct host_tlb_count host_tlb_count(void)
 	return tlbs[cpu_id()].count;
 }
 
+void host_tlb_each(unsigned cpu, void (*f)(uint64_t va, uint64_t size, uint64_t hpa, bool table))
+{
+	for (unsigned i = 0; i < REMEMBERED; i++) {
+		const struct translation *p = &tlbs[cpu].page[i], *t = &tlbs[cpu].table[i];
+
+		if (p->size != 0)
+			f(p->va, p->size, p->hpa, false);
+		if (t->size != 0)
+			f(t->va, t->size, t->hpa, true);
+	}
+}
+
 void host_tlb_flush_page(hva_t at)
 {
 	struct host_tlb *tlb = &tlbs[cpu_id()];

@@ -31,4 +31,7 @@ struct host_tlb_count {
 };
 struct host_tlb_count host_tlb_count(void);
 
+/* All that CPU `cpu` remembers: pages, and (table) where the leaf tables of 2 MiB are. */
+void host_tlb_each(unsigned cpu, void (*f)(uint64_t va, uint64_t size, uint64_t hpa, bool table));
+
 #endif
