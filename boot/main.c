@@ -23,6 +23,7 @@
 #include "mm/frame_alloc.h"
 #include "mm/host_pt.h"
 #include "mm/kspace.h"
+#include "mm/kspace_tlb.h"
 
 #define MAIN_STACK_PAGES 8
 #define BOOT_INFO_MAX	 (UINT64_C(1) << 20)
@@ -111,6 +112,7 @@ static void memory_setup(void)
 	if (kspace_init(&info.map, &image) != 0)
 		panic("no memory for the hypervisor itself");
 	cr3_write(kspace_root().hpa);
+	kspace_tlb_online();
 	kspace_add_high(&info.map);
 }
 

@@ -9,6 +9,7 @@
 #include "base/x86/regs.h"
 #include "boot/acpi.h"
 #include "mm/kspace.h"
+#include "mm/kspace_tlb.h"
 
 #define STACK_PAGES 4
 #define IST_PAGES   2
@@ -39,8 +40,11 @@ static int ist_alloc(hva_t ist[IST_COUNT])
 {
 	for (unsigned i = 0; i < IST_COUNT; i++) {
 		ist[i] = kspace_stack(IST_PAGES);
-		if (ist[i].hva == 0)
-			return -ENOMEM;
+		if (ist[i].hva != 0)
+			continue;
+		while (i-- != 0)
+			kspace_stack_drop(ist[i]);
+		return -ENOMEM;
 	}
 	return 0;
 }
@@ -61,6 +65,7 @@ void ap_main(void)
 
 	/* Until this has run the CPU has no number, and may call nothing that asks for it. */
 	percpu_setup(id, ap_ist);
+	kspace_tlb_online();
 	apic_enable();
 	per_cpu[id].apic_id = apic_id();
 	atomic_store(&per_cpu[id].online, true);
@@ -102,8 +107,12 @@ static bool start_one(uint32_t apic, unsigned id)
 {
 	hva_t stack = kspace_stack(STACK_PAGES);
 
-	if (stack.hva == 0 || ist_alloc(ap_ist) != 0)
+	if (stack.hva == 0)
 		return false;
+	if (ist_alloc(ap_ist) != 0) {
+		kspace_stack_drop(stack);
+		return false;
+	}
 	ap_cr3 = kspace_root().hpa;
 	ap_stack = stack.hva;
 	ap_id = id;

@@ -8,9 +8,12 @@
 #include "hv/fpu.h"
 #include "hv/hv.h"
 #include "mm/frame_alloc.h"
+#include "mm/kspace_tlb.h"
+#include "mm/kvirt.h"
 
 #define QUANTUM_MS    10
 #define PREZERO_BATCH 64
+#define REAP_BATCH    4
 
 static bool (*poll_console)(void);
 
@@ -89,6 +92,8 @@ void hv_cpu_loop(void)
 		}
 		if (cpu == 0 && poll_console != NULL && poll_console())
 			busy = true;
+		kspace_tlb_flush();
+		kvirt_reap(REAP_BATCH);
 		epoch_poll();
 		if (!busy)
 			idle();

@@ -14,6 +14,7 @@
 #include "hv/backend.h"
 #include "hv/cpuid.h"
 #include "hv/fpu.h"
+#include "mm/kspace_tlb.h"
 
 const struct hv_backend *hv_backend;
 char hv_why[256];
@@ -29,7 +30,8 @@ static struct queue {
 
 static void on_nmi(struct trap_frame *f)
 {
-	/* The exit, or the end of the halt, is all that a kick is for. */
+	/* The exit, or the end of the halt, is all that a kick of a guest's is for. */
+	kspace_tlb_flush();
 	if (hv_backend != NULL && hv_backend->nmi != NULL)
 		hv_backend->nmi(f);
 }
@@ -52,6 +54,7 @@ int hv_setup(void)
 		queues[i].lock.class = LOCK_LEAF;
 		list_init(&queues[i].vcpus);
 	}
+	trap_set_nmi(on_nmi);
 	if (b == NULL) {
 		format(hv_why, sizeof(hv_why),
 		       "this CPU is neither Intel's nor AMD's: use a machine with VT-x or AMD-V");
@@ -61,7 +64,6 @@ int hv_setup(void)
 		return -ENODEV;
 	hv_backend = b;
 	guest_cpuid_setup(cpuid_read);
-	trap_set_nmi(on_nmi);
 	tlb_set_kick(hv_kick);
 	return 0;
 }

@@ -8,6 +8,8 @@
 #include "mm/frame_alloc.h"
 #include "mm/host_format.h"
 #include "mm/host_pt.h"
+#include "mm/kspace_tlb.h"
+#include "mm/kvirt.h"
 
 #define BOOT_REACH (UINT64_C(4) << 30) /* what the boot tables' linear map covers */
 
@@ -15,20 +17,12 @@
 #define KSPACE_RW (PT_RW | PT_MEM_WB | PT_GLOBAL | PT_ACCESSED | PT_DIRTY)
 #define KSPACE_R  (PT_READ | PT_MEM_WB | PT_GLOBAL | PT_ACCESSED)
 #define KSPACE_RX (PT_RX | PT_MEM_WB | PT_GLOBAL | PT_ACCESSED)
-#define KSPACE_IO (PT_RW | PT_MEM_UC | PT_GLOBAL | PT_ACCESSED | PT_DIRTY)
 
-static struct {
-	struct pt pt;
-	struct spinlock lock; /* next (LOCK_KAREA) */
-	uint64_t next;	      /* first unused address of the areas */
-} kspace = {
-	.lock = SPINLOCK_INIT(LOCK_KAREA),
-	.next = KAREA_BASE,
-};
+static struct pt kspace_pt;
 
 hpa_t kspace_root(void)
 {
-	return frame_hpa(kspace.pt.root);
+	return frame_hpa(kspace_pt.root);
 }
 
 /* Adds a mapping where nothing is. -ENOMEM, -ERANGE. */
@@ -40,7 +34,7 @@ static int kspace_map(uint64_t va, hpa_t at, uint64_t len, pt_attr_t attr)
 	int err;
 
 	pt_retired_init(&retired);
-	err = host_pt_ops.open(&c, &kspace.pt, va, va + len, true);
+	err = host_pt_ops.open(&c, &kspace_pt, va, va + len, true);
 	if (err != 0)
 		return err;
 	err = host_pt_ops.map_range(&c, at, len, attr, host_pt_ops.limits->max_leaf, &retired,
@@ -214,88 +208,99 @@ int kspace_init(struct memmap *map, const struct kspace_image *image)
 	}
 	frames_register(map);
 	frames_release(map, 0, BOOT_REACH);
-	err = host_pt_ops.init(&kspace.pt);
+	kspace_pt.ops = &host_pt_ops;
+	err = host_pt_ops.init(&kspace_pt);
 	if (err == 0)
 		err = linear_map_all(map, image);
 	if (err == 0)
 		err = image_map(image);
 	if (err == 0)
 		err = metadata_map(image, image->meta_count);
-	if (err != 0)
+	if (err == 0)
+		err = kvirt_init(&kspace_pt, KAREA_BASE, KAREA_END);
+	if (err == 0)
+		kspace_tlb_init(&kspace_pt.tlb);
+	else
 		log_error("no memory for the hypervisor's own page tables");
 	return err;
 }
 
-/* Takes `bytes` of the areas' addresses. 0: none left. Areas are never given back. */
-static uint64_t area_take(uint64_t bytes)
+/* Zeroed frames for a stack; none when there are not enough. */
+static int stack_alloc(struct frame **frames, unsigned pages)
 {
-	uint64_t at;
-
-	spin_lock(&kspace.lock);
-	at = kspace.next;
-	if (bytes > KAREA_END - at)
-		at = 0;
-	else
-		kspace.next = at + bytes;
-	spin_unlock(&kspace.lock);
-	return at;
+	for (unsigned i = 0; i < pages; i++) {
+		frames[i] = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL, ALLOC_ZERO);
+		if (frames[i] != NULL)
+			continue;
+		while (i-- != 0)
+			frame_put(frames[i]);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 hva_t kspace_stack(unsigned pages)
 {
-	/* The page below stays unmapped: an overflow faults. The next area's lies above. */
-	uint64_t base = area_take((pages + 1) * PAGE_SIZE);
+	struct frame *frames[KSPACE_STACK_PAGES];
+	struct kvirt_area *area;
 
-	if (base == 0)
+	MUST(pages != 0 && pages <= KSPACE_STACK_PAGES, "a stack of %u pages", pages);
+	if (stack_alloc(frames, pages) != 0)
 		return hva(0);
-	for (unsigned i = 1; i <= pages; i++) {
-		struct frame *f = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL, ALLOC_ZERO);
+	if (kvirt_map_frames(pages * PAGE_SIZE, 0, frames, pages, PT_RW | PT_MEM_WB, &area) == 0)
+		return kvirt_end(area);
+	for (unsigned i = 0; i < pages; i++)
+		frame_put(frames[i]);
+	return hva(0);
+}
 
-		if (f == NULL)
-			return hva(0);
-		if (kspace_map(base + i * PAGE_SIZE, frame_hpa(f), PAGE_SIZE,
-			       KSPACE_RW | PT_TRACKED) != 0) {
-			frame_put(f);
-			return hva(0);
-		}
-	}
-	return hva(base + (pages + 1) * PAGE_SIZE);
+void kspace_stack_drop(hva_t top)
+{
+	struct kvirt_area *area = kvirt_find(hva(top.hva - 1));
+
+	MUST(area != NULL && kvirt_end(area).hva == top.hva, "0x%llx is not the top of a stack",
+	     (unsigned long long)top.hva);
+	kvirt_drop(area);
 }
 
 hva_t kspace_device(hpa_t start, uint64_t len)
 {
-	uint64_t first = round_down(start.hpa, PAGE_SIZE), end = start.hpa + len, base;
+	uint64_t first = round_down(start.hpa, PAGE_SIZE), end = start.hpa + len, bytes;
+	struct kvirt_area *area;
 
-	if (len == 0 || end < start.hpa || frame_at(start) != NULL ||
-	    frame_at(hpa(end - 1)) != NULL)
+	if (len == 0 || end < start.hpa)
 		return hva(0);
-	end = round_up(end, PAGE_SIZE);
-	base = area_take(end - first);
-	if (base == 0 || kspace_map(base, hpa(first), end - first, KSPACE_IO) != 0)
+	bytes = round_up(end, PAGE_SIZE) - first;
+	if (kvirt_map_untracked(bytes, 0, hpa(first), bytes, PT_RW | PT_MEM_UC, 0, &area) != 0)
 		return hva(0);
-	return hva(base + (start.hpa - first));
+	return hva_add(kvirt_start(area), start.hpa - first);
 }
 
 bool kspace_translate(hva_t at, struct pt_leaf *out)
 {
-	return pt_translate(&kspace.pt, at.hva, out);
+	return pt_translate(&kspace_pt, at.hva, out);
 }
 
-/* W^X: no leaf may be writable and executable. */
-static uint64_t audit_rights(struct pt_cursor *c, void (*report)(const char *text))
+static bool in_areas(const struct pt_leaf *leaf)
+{
+	return leaf->va >= KAREA_BASE && leaf->va < KAREA_END;
+}
+
+/* W^X: no leaf may be writable and executable. What lies among the areas must be an area's. */
+static uint64_t audit_leaves(struct pt_cursor *c, void (*report)(const char *text))
 {
 	uint64_t found = 0;
 	struct pt_leaf leaf;
 
-	while (host_pt_ops.find_next(c, c->end - c->va)) {
-		if (host_pt_ops.query(c, &leaf) != 0)
-			break;
+	while (host_pt_ops.next(c, c->end - c->va, &leaf)) {
 		if ((leaf.attr & (PT_WRITE | PT_EXEC)) == (PT_WRITE | PT_EXEC)) {
 			report("host table: a page is writable and executable");
 			found++;
 		}
-		if (host_pt_ops.jump(c, leaf.va + leaf.size) != 0)
-			break;
+		if (in_areas(&leaf) && !kvirt_owns(&leaf)) {
+			report("host table: a page among the areas belongs to none");
+			found++;
+		}
 	}
 	return found;
 }
@@ -307,10 +312,11 @@ uint64_t kspace_audit(struct pt_audit *out, void (*report)(const char *text))
 	int err;
 
 	*out = (struct pt_audit){ .report = report };
-	err = host_pt_ops.open(&c, &kspace.pt, limits->va_first, limits->va_last + 1, false);
+	err = host_pt_ops.open(&c, &kspace_pt, limits->va_first, limits->va_last + 1, false);
 	MUST(err == 0, "the whole table cannot be locked: %d", err);
 	host_pt_ops.audit(&c, out);
-	out->violations += audit_rights(&c, report);
+	out->violations += audit_leaves(&c, report);
 	host_pt_ops.close(&c);
+	out->violations += kvirt_audit(report);
 	return out->violations;
 }

@@ -3,12 +3,13 @@
  * Nestling's own address space (arch/layout.h says what is where), a table of the host format:
  *
  *   linear map   RAM, read-write, never executable; not the image's text and constants
- *   areas        stacks with a guard page below, device registers
+ *   areas        mm/kvirt.h: stacks with a guard page below, device registers
  *   metadata     one slot per frame, for each 256 MiB section that has RAM
  *   image        text read-execute, constants read-only, data read-write
  *
  * Nothing is both writable and executable, and address 0 is not mapped. One CPU builds it at boot,
- * before it is used; afterwards mappings are only ever added.
+ * before it is used; afterwards only areas come and go. Each CPU that runs on it calls
+ * kspace_tlb_online (mm/kspace_tlb.h), and kspace_tlb_flush once a turn.
  */
 #ifndef MM_KSPACE_H
 #define MM_KSPACE_H
@@ -49,11 +50,16 @@ hpa_t kspace_root(void);
 /* The rest of RAM. Precondition: this CPU runs on kspace_root(). */
 void kspace_add_high(const struct memmap *map);
 
+#define KSPACE_STACK_PAGES 16
+
 /*
- * A stack of `pages` pages with an unmapped page below. Returns its top (page-aligned), or hva(0):
- * no memory.
+ * A stack of `pages` pages, 1 to KSPACE_STACK_PAGES, all zero, with an unmapped page below and one
+ * above. Returns its top (page-aligned), or hva(0): no memory.
  */
 hva_t kspace_stack(unsigned pages);
+
+/* Gives a stack back that no CPU runs on; `top` is from kspace_stack, else panics. */
+void kspace_stack_drop(hva_t top);
 
 /*
  * Registers of a device at [start, start + len), any alignment, uncached. Returns where `start` is
@@ -64,7 +70,8 @@ hva_t kspace_device(hpa_t start, uint64_t len);
 /* Lock-free lookup, inside an epoch section. */
 bool kspace_translate(hva_t at, struct pt_leaf *out);
 
-/* T1-T7, and that nothing is writable and executable. Returns the number of violations. */
+/* T1-T7, that nothing is writable and executable, and that the areas own what is mapped among them.
+ * Returns the number of violations. */
 uint64_t kspace_audit(struct pt_audit *out, void (*report)(const char *text));
 
 #endif

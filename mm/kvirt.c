@@ -348,7 +348,7 @@ int kvirt_query(const struct kvirt_area *area, hva_t at, struct pt_leaf *out)
 	if (at.hva < area->start || at.hva >= area->end)
 		return -ERANGE;
 	epoch_enter();
-	found = kvirt.pt->ops->translate(kvirt.pt, at.hva, out);
+	found = pt_translate(kvirt.pt, at.hva, out);
 	epoch_exit();
 	return found ? 0 : -ENOENT;
 }
