@@ -26,6 +26,7 @@ static const struct {
 	{ "grace period", test_grace },
 	{ "downgrade, EPT", test_downgrade_ept },
 	{ "downgrade, NPT", test_downgrade_npt },
+	{ "areas", test_kvirt },
 };
 
 static _Atomic unsigned failures;

@@ -49,5 +49,6 @@ void test_engine_fake(void);
 void test_grace(void);
 void test_downgrade_ept(void);
 void test_downgrade_npt(void);
+void test_kvirt(void);
 
 #endif
