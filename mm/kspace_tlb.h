@@ -2,7 +2,8 @@
 /*
  * Stale translations of Nestling's own space. As with a guest's (mm/tlb.h) there is a generation,
  * and for each CPU the one up to which it has flushed. Unlike with a guest's a CPU is always
- * inside, so that it flushes first and says so afterwards:
+ * inside, so that each change has a number of its own, and a CPU flushes first and says so
+ * afterwards:
  *
  *      CPU 0 (drops an area)                    CPU 1 (runs)                      generation  seen
  *      entries := not present                   has them in its TLB                    7        7
