@@ -31,6 +31,8 @@
 #define CR4_OSXSAVE    (1ul << 18)
 #define CR4_SMEP       (1ul << 20)
 #define CR4_SMAP       (1ul << 21)
+#define CR4_PKE	       (1ul << 22)
+#define CR4_PKS	       (1ul << 24)
 
 #define RFLAGS_FIXED (1ul << 1)
 #define RFLAGS_TF    (1ul << 8)

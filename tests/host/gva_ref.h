@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * What a guest's CPU does with a linear address, written a second time and otherwise than vmio/gva:
+ * the SDM's tables bit by bit and its sentences on access rights one after the other, over guest
+ * memory that is an array. Slow on purpose.
+ */
+#ifndef TESTS_HOST_GVA_REF_H
+#define TESTS_HOST_GVA_REF_H
+
+#include "vmio/gva.h"
+
+/* Guest memory [0, size): written from 0 to `writable`, only read above. */
+struct gva_ref_memory {
+	uint8_t *bytes;
+	uint64_t size, writable;
+};
+
+/* As gva_translate without races; sets the marks in `memory`. */
+struct gva_result gva_ref_translate(const struct gva_ref_memory *memory,
+				    const struct gva_mode *mode, uint64_t va,
+				    struct gva_access access);
+
+#endif
