@@ -397,11 +397,13 @@ enum gva_outcome gva_translate(struct vm_space *space, const struct gva_mode *mo
 		.mode = mode,
 		.access = access,
 		.out = out,
-		.trace = trace != NULL ? trace : &own,
+		.trace = trace,
 		.va = at.gva,
 	};
 
 	REQUIRES(mode->maxphyaddr >= 32 && mode->maxphyaddr <= 52);
+	if (trace == NULL)
+		w.trace = &own;
 	w.trace->n = 0;
 	if (access.implicit)
 		w.access.user = false;

@@ -55,9 +55,14 @@ void gva_world_clear(void)
 	memset(shadow, 0, sizeof(shadow));
 }
 
+void *gva_world_word(uint64_t at)
+{
+	return page_bytes[at / PAGE_SIZE] + at % PAGE_SIZE;
+}
+
 void gva_world_put(uint64_t at, unsigned size, uint64_t value)
 {
-	memcpy(page_bytes[at / PAGE_SIZE] + at % PAGE_SIZE, &value, size);
+	memcpy(gva_world_word(at), &value, size);
 	memcpy(shadow + at, &value, size);
 }
 
@@ -65,7 +70,7 @@ uint64_t gva_world_get(uint64_t at, unsigned size)
 {
 	uint64_t value = 0;
 
-	memcpy(&value, page_bytes[at / PAGE_SIZE] + at % PAGE_SIZE, size);
+	memcpy(&value, gva_world_word(at), size);
 	return value;
 }
 

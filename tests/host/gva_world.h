@@ -26,6 +26,9 @@ void gva_world_clear(void);
 void gva_world_put(uint64_t at, unsigned size, uint64_t value);
 uint64_t gva_world_get(uint64_t at, unsigned size);
 
+/* The word in the space's memory, for those who change it behind the array's back. */
+void *gva_world_word(uint64_t at);
+
 /* Translates by both: true when they agree on everything. Else what differs is printed. */
 bool gva_world_agrees(const struct gva_mode *mode, uint64_t va, struct gva_access access,
 		      struct gva_result *out);
