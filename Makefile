@@ -14,7 +14,8 @@ help:
 	@echo "                 BED=qemu-tcg-svm|bochs-vmx|qemu-kvm|bochs-svm  FIRMWARE=uefi  SCRIPT=file"
 	@echo "                 GUEST=file.elf [CMDLINE=\"...\"] [MEM=64M] [CPUS=1]  BED_CPUS=2  BED_MEM=512"
 	@echo "make test        all tests; the last line is 'N passed, N failed, N skipped'"
-	@echo "                 parts: test-unit, test-model, test-machine [BED=...]"
+	@echo "                 parts: test-unit, test-model, test-fuzz, test-machine [BED=...]"
+	@echo "make fuzz        looks for inputs that break it, FUZZ_TIME=60 seconds a target"
 	@echo "make ci          the machine tests on every bed; reports in $(OUT)/ci"
 	@echo "make bench       instruction counts of the exit paths"
 	@echo "make lint        style, dependencies between the rooms, both compilers"
@@ -80,6 +81,7 @@ $(OUT)/nestling.iso: $(OUT)/nestling.elf $(TINY_IMAGES) configs/grub.cfg configs
 	@echo "  $@"
 
 -include tests/unit/unit.mk
+-include tests/fuzz/fuzz.mk
 -include tests/beds/beds.mk
 -include tests/tests.mk
 

@@ -26,7 +26,7 @@ lint: deps
 
 ci: test-machine
 
-PARTS := lint test-unit test-model test-tsan test-machine
+PARTS := lint test-unit test-model test-tsan test-fuzz test-machine
 
 test: deps
 	@bash tests/sum.sh $(OUT) $(PARTS)

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Guest-virtual translation over arbitrary guest tables and registers: the answer and the marks
+ * that are left in memory must be those of the reference.
+ *
+ *      registers | five entries along the path | accesses, each after one more word of memory
+ */
+#include "mm/frame_alloc.h"
+#include "tests/fuzz/input.h"
+#include "tests/host/arena.h"
+#include "tests/host/gva_shape.h"
+
+#define ACCESSES 64
+
+/* Registers that a CPU can have: long mode has PAE and paging. */
+static struct gva_mode take_mode(struct input *in)
+{
+	struct gva_mode m = {
+		.cr0 = input_take(in, 4),
+		.cr3 = input_take(in, 8),
+		.cr4 = input_take(in, 4),
+		.efer = input_take(in, 2),
+		.pkru = (uint32_t)input_take(in, 4),
+		.pkrs = (uint32_t)input_take(in, 4),
+	};
+	uint64_t flags = input_take(in, 2);
+
+	m.rflags_ac = flags & 1;
+	m.gib_pages = flags >> 1 & 1;
+	m.maxphyaddr = (uint8_t)(32 + (flags >> 2) % 21);
+	if ((m.efer & EFER_LMA) != 0) {
+		m.cr0 |= CR0_PG;
+		m.cr4 |= CR4_PAE;
+	}
+	if ((m.efer & EFER_LMA) == 0 && (m.cr4 & CR4_PAE) != 0)
+		for (unsigned i = 0; i < 4; i++)
+			m.pdpte[i] = input_take(in, 8);
+	return m;
+}
+
+/* Where the walk for `va` would look, entries put there one after the other. */
+static void take_path(struct input *in, const struct gva_mode *m, uint64_t va)
+{
+	bool lma = (m->efer & EFER_LMA) != 0, old = !lma && (m->cr4 & CR4_PAE) == 0;
+	unsigned bits = old ? 10 : 9, size = old ? 4 : 8;
+	unsigned top = !lma ? 2 : m->cr4 & CR4_LA57 ? 5 : 4;
+	uint64_t table = !lma && !old ? m->pdpte[va >> 30 & 3] : m->cr3;
+
+	for (unsigned level = top; level >= 1; level--) {
+		uint64_t page = (table & UINT64_C(0xffffffffff000)) / PAGE_SIZE;
+		uint64_t index = va >> (12 + bits * (level - 1)) & ((1u << bits) - 1);
+
+		if (page >= GVA_WORLD_PAGES)
+			return;
+		table = input_take(in, size);
+		gva_world_put(page * PAGE_SIZE + index * size, size, table);
+	}
+}
+
+static void take_word(struct input *in)
+{
+	uint64_t at = input_take(in, 2) * 8;
+
+	gva_world_put(at % (GVA_WORLD_PAGES * PAGE_SIZE), 8, input_take(in, 8));
+}
+
+static void take_access(struct input *in, const struct gva_mode *m, uint64_t va)
+{
+	uint64_t how = input_take(in, 1);
+	struct gva_result got;
+	struct gva_access access = {
+		.kind = (enum gva_kind)((how & 3) % 3),
+		.user = how >> 2 & 1,
+		.implicit = how >> 3 & 1,
+		.probe = how >> 4 & 1,
+	};
+
+	if (how >> 5 & 1)
+		take_word(in);
+	if (how >> 6 & 1)
+		va ^= input_take(in, 8);
+	FUZZ_CHECK(gva_world_agrees(m, va, access, &got));
+	FUZZ_CHECK(got.outcome != GVA_BUSY && got.outcome != GVA_NO_MEMORY);
+	FUZZ_CHECK(!epoch_inside());
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	static bool ready;
+	struct gva_mode m;
+	uint64_t va;
+
+	if (!ready) {
+		arena_init(UINT64_C(16) << 20);
+		gva_world_init();
+		ready = true;
+	}
+	gva_world_clear();
+	m = take_mode(&in);
+	va = input_take(&in, 8);
+	take_path(&in, &m, va);
+	for (unsigned i = 0; i < ACCESSES && in.left != 0; i++)
+		take_access(&in, &m, va);
+	return 0;
+}
