@@ -5,12 +5,13 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/addr.h"
+#include "base/fixup.h"
 #include "base/print.h"
 #include "base/x86/percpu.h"
 #include "base/x86/power.h"
 #include "base/x86/regs.h"
 #include "base/x86/stop.h"
-#include "base/x86/trap.h"
 #include "base/x86/uart.h"
 
 #define BACKTRACE_MAX 24
@@ -35,8 +36,8 @@ static void backtrace(struct print_sink *out, const void *innermost)
 	uint64_t frame = (uint64_t)(uintptr_t)innermost, rip;
 
 	for (unsigned i = 0; i < BACKTRACE_MAX && frame != 0; i++) {
-		if (word_read_safe(hva(frame + 8), &rip) != 0 ||
-		    word_read_safe(hva(frame), &frame) != 0)
+		if (fixup_load8(hva_ptr(hva(frame + 8)), &rip) != 0 ||
+		    fixup_load8(hva_ptr(hva(frame)), &frame) != 0)
 			break;
 		print_to(out, "  called from %016llx\n", (unsigned long long)rip);
 	}

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "base/fixup.h"
 #include "base/panic.h"
 #include "base/x86/apic.h"
 #include "base/x86/msr.h"
@@ -20,14 +21,7 @@ struct gate {
 
 _Static_assert(sizeof(struct gate) == 16, "SDM vol. 3, 6.14.1");
 
-/* An instruction that may fault, and where to go on if it does. Relative to the entry's own place.
- */
-struct fixup {
-	int32_t at, to;
-};
-
 extern const char trap_stubs[];
-extern const struct fixup fixups_start[], fixups_end[];
 
 #define STUB_SIZE 16
 
@@ -86,11 +80,6 @@ void trap_dispatch_irq(unsigned vector)
 		apic_eoi(); /* or it would keep all that rank below it out for ever */
 }
 
-static uint64_t place(const int32_t *relative)
-{
-	return (uint64_t)(uintptr_t)relative + (uint64_t)(int64_t)*relative;
-}
-
 /* Sends a faulting instruction that was marked as such to its way out. */
 static bool fixup_apply(struct trap_frame *f)
 {
@@ -98,13 +87,7 @@ static bool fixup_apply(struct trap_frame *f)
 	if (f->vector != VECTOR_UD && f->vector != VECTOR_SS && f->vector != VECTOR_GP &&
 	    f->vector != VECTOR_PF)
 		return false;
-	for (const struct fixup *x = fixups_start; x < fixups_end; x++) {
-		if (place(&x->at) == f->rip) {
-			f->rip = place(&x->to);
-			return true;
-		}
-	}
-	return false;
+	return fixup_find(f->rip, &f->rip);
 }
 
 static const char *exception_name(uint64_t vector)
@@ -163,33 +146,10 @@ int msr_read_safe(uint32_t msr, uint64_t *v)
 
 	__asm__ volatile("1:\trdmsr\n\t"
 			 "xorl %2, %2\n"
-			 "2:\n\t"
-			 ".pushsection .fixups, \"a\"\n\t"
-			 ".long 1b - ., 2b - .\n\t"
-			 ".popsection"
+			 "2:\n\t" FIXUP("1b", "2b")
 			 : "+a"(lo), "+d"(hi), "+r"(fault)
 			 : "c"(msr)
 			 : "memory");
 	*v = fault ? 0 : (uint64_t)hi << 32 | lo;
 	return fault ? -EIO : 0;
-}
-
-int word_read_safe(hva_t at, uint64_t *v)
-{
-	uint64_t value = 0;
-	uint32_t fault = 1;
-
-	__asm__ volatile("1:\tmovq (%2), %0\n\t"
-			 "xorl %1, %1\n"
-			 "2:\n\t"
-			 ".pushsection .fixups, \"a\"\n\t"
-			 ".long 1b - ., 2b - .\n\t"
-			 ".popsection"
-			 : "+&r"(value), "+&r"(fault)
-			 : "r"(at.hva)
-			 : "memory");
-	if (fault)
-		return -EFAULT;
-	*v = value;
-	return 0;
 }

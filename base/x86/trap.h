@@ -5,8 +5,6 @@
 
 #include <stdint.h>
 
-#include "base/addr.h"
-
 struct trap_frame {
 	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rdx, rcx, rbx, rax;
 	uint64_t vector, error;
@@ -42,8 +40,5 @@ void trap_set_nmi(void (*handler)(struct trap_frame *f));
 
 /* The handler of an interrupt that the CPU acknowledged when a guest left. */
 void trap_dispatch_irq(unsigned vector);
-
-/* Reads eight bytes that may not be there: 0, or -EFAULT (*v is left alone). */
-int word_read_safe(hva_t at, uint64_t *v);
 
 #endif

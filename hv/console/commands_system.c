@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* help, mem, tlb, audit, log, quit. */
 #include "base/err.h"
+#include "base/fixup.h"
 #include "base/log.h"
 #include "base/string.h"
 #include "base/x86/percpu.h"
@@ -145,7 +146,9 @@ static int run_audit(struct command_call *call)
 	struct pt_audit host;
 
 	audit_call = call;
-	sum = violations = frame_audit(audit_report);
+	sum = violations = fixup_audit(audit_report);
+	audit_row(call, "faults", 0, 0, violations);
+	sum += violations = frame_audit(audit_report);
 	audit_row(call, "frames", 0, 0, violations);
 	sum += kspace_audit(&host, audit_report);
 	audit_row(call, "host", host.nodes, host.leaves[1] + host.leaves[2] + host.leaves[3],

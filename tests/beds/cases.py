@@ -790,3 +790,12 @@ def nothing_is_writable_and_executable(s):
         assert int(m.group(1), 16) >= 1 << 63, "the lower half is mapped: " + line
     assert pages > 100 and writable > 50, (pages, writable)
     s.quit()
+
+
+@case(beds=ALL, guests=[("modes", "mem=16M")])
+def faults_are_survived(s):
+    """The audit touches what is not there, what is not canonical and what is constant."""
+    s.expect(r"modes\| modes: pass")
+    rows = [r for r in s.rows("audit") if r["what"] == "faults"]
+    assert len(rows) == 1 and rows[0]["violations"] == 0, rows
+    s.quit()
