@@ -88,9 +88,9 @@ static inline bool buddy_recent_give(struct frame *head)
 void buddy_settle(void);
 
 /*
- * mm/frame_handle.c: takes frame numbers [first, end) that are all UNUSED and of no block: each
- * gets `kind`, order 0, word 0, and the count word `refs`. All or nothing; takes the lock itself.
- * Errors as frame_from_unused.
+ * mm/frame_handle.c: takes frame numbers [first, end), not empty, in RAM, all UNUSED and of no
+ * block: each gets `kind`, order 0, word 0, and the count word `refs`. All or nothing; takes the
+ * lock itself. Errors as frame_from_unused.
  */
 int frame_claim(uint64_t first, uint64_t end, enum frame_kind kind, uint32_t refs);
 

@@ -51,6 +51,15 @@ struct frame *frame_at(hpa_t a)
 	return NULL;
 }
 
+/* Regions that touch are one: what lies in RAM as a whole lies in one region. */
+bool frame_range_at(uint64_t first, uint64_t end)
+{
+	for (unsigned i = 0; i < region_count; i++)
+		if (first >= regions[i].first && end <= regions[i].end)
+			return true;
+	return false;
+}
+
 /*
  * The head of the block of 2^order, aligned, that `f` would lie in; NULL when there is none that
  * reaches it. `free` too: also of free blocks.

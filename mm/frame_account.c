@@ -48,8 +48,7 @@ void frame_account_add(enum frame_kind kind, int64_t bytes)
 	spin_unlock(&buddy.lock);
 }
 
-__attribute__((format(printf, 3, 4))) static void
-complain(void (*report)(const char *text), uint64_t *violations, const char *fmt, ...)
+void frame_complain(void (*report)(const char *text), uint64_t *violations, const char *fmt, ...)
 {
 	char text[160];
 	va_list args;
@@ -75,8 +74,8 @@ static uint64_t audit_list(unsigned order, uint64_t *bytes, void (*report)(const
 		    atomic_load_explicit(&f->refs, memory_order_relaxed) !=
 			    FRAME_FREE_HEAD + order ||
 		    (pfn & ((UINT64_C(1) << order) - 1)) != 0 || f->link.prev != prev) {
-			complain(report, &violations,
-				 "free list of order %u is broken at frame 0x%x", order, pfn);
+			frame_complain(report, &violations,
+				       "free list of order %u is broken at frame 0x%x", order, pfn);
 			break;
 		}
 		*bytes += PAGE_SIZE << order;
@@ -95,9 +94,9 @@ static uint64_t audit_kept(struct frame *const *kept, uint64_t n, uint32_t want,
 		uint32_t refs = atomic_load_explicit(&kept[i]->refs, memory_order_relaxed);
 
 		if (refs != want)
-			complain(report, &violations,
-				 "frame 0x%llx is kept as free, and reads 0x%x",
-				 (unsigned long long)frame_hpa(kept[i]).hpa, refs);
+			frame_complain(report, &violations,
+				       "frame 0x%llx is kept as free, and reads 0x%x",
+				       (unsigned long long)frame_hpa(kept[i]).hpa, refs);
 	}
 	return violations;
 }
@@ -113,8 +112,9 @@ static uint64_t audit_lists(void (*report)(const char *text))
 	for (unsigned order = 0; buddy.ready && order < FRAME_ORDERS; order++)
 		violations += audit_list(order, &bytes, report);
 	if (bytes != buddy.free)
-		complain(report, &violations, "free lists hold %llu bytes, the account says %llu",
-			 (unsigned long long)bytes, (unsigned long long)buddy.free);
+		frame_complain(report, &violations,
+			       "free lists hold %llu bytes, the account says %llu",
+			       (unsigned long long)bytes, (unsigned long long)buddy.free);
 	spin_unlock(&buddy.lock);
 	return violations;
 }
@@ -145,8 +145,8 @@ static uint64_t audit_slots(void (*report)(const char *text))
 		if (frame_refs_free_head(refs))
 			legal = pfn % (UINT64_C(1) << frame_refs_free_order(refs)) == 0;
 		if (!legal)
-			complain(report, &violations, "frame 0x%llx reads 0x%x",
-				 (unsigned long long)(pfn << PAGE_SHIFT), refs);
+			frame_complain(report, &violations, "frame 0x%llx reads 0x%x",
+				       (unsigned long long)(pfn << PAGE_SHIFT), refs);
 	}
 	return violations;
 }
@@ -173,8 +173,8 @@ uint64_t frame_audit(void (*report)(const char *text))
 	for (unsigned tries = 0; tries < AUDIT_TRIES && booked_bytes(&a) != a.total; tries++)
 		cpu_relax();
 	if (booked_bytes(&a) != a.total)
-		complain(report, &violations,
-			 "%llu bytes are booked of %llu: some are lost or counted twice",
-			 (unsigned long long)booked_bytes(&a), (unsigned long long)a.total);
+		frame_complain(report, &violations,
+			       "%llu bytes are booked of %llu: some are lost or counted twice",
+			       (unsigned long long)booked_bytes(&a), (unsigned long long)a.total);
 	return violations;
 }

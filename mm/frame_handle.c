@@ -61,12 +61,9 @@ static int check_unused(uint64_t first, uint64_t end)
 {
 	enum frame_state state = frame_state(frame_slot(first));
 
-	for (uint64_t pfn = first; state == FRAME_STATE_UNUSED && pfn < end; pfn++) {
-		if (frame_at(hpa(pfn << PAGE_SHIFT)) == NULL)
-			return -ERANGE;
+	for (uint64_t pfn = first; state == FRAME_STATE_UNUSED && pfn < end; pfn++)
 		state = state_of(
 			atomic_load_explicit(&frame_slot(pfn)->refs, memory_order_relaxed));
-	}
 	return state == FRAME_STATE_UNUSED ? 0 : state_error(state);
 }
 

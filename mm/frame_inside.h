@@ -63,6 +63,13 @@ struct frame *frame_block_around(struct frame *f, bool free);
 void frame_block_cut(struct frame *head, uint64_t parts, unsigned order, enum frame_kind kind,
 		     uint32_t refs);
 
+/* Are all of frame numbers [first, end), not empty, in RAM? */
+bool frame_range_at(uint64_t first, uint64_t end);
+
+/* Tells `report` one violation more. */
+__attribute__((format(printf, 3, 4))) void
+frame_complain(void (*report)(const char *text), uint64_t *violations, const char *fmt, ...);
+
 /* Runs the destructor of its kind. The frame is BUSY. */
 void frame_destroy(struct frame *f);
 

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "mm/frame_alloc.h"
 #include "mm/frame_block.h"
+#include "mm/frame_list.h"
 #include "mm/frame_unique.h"
 #include "tests/host/arena.h"
 #include "tests/host/random.h"
@@ -335,6 +336,75 @@ void test_frame_shapes(void)
 	threads_run(THREADS, shape_worker);
 	CHECK(frame_refs(block) == 1 && frame_size(block) == SIZE_1G);
 	frame_put(block);
+	threads_settle(THREADS);
+	audit();
+	arena_fini();
+}
+
+/* --- lists, one of each CPU and one of all ---------------------------------------------------- */
+
+#define LISTED 64
+
+static struct frame_list common = FRAME_LIST_INIT;
+static struct spinlock common_lock = SPINLOCK_INIT(LOCK_LEAF);
+static struct frame *listed[LISTED];
+
+/* From the one end of the common list to the other end of this CPU's, or back. */
+static void move(struct frame_list *mine, bool out)
+{
+	struct frame *f;
+
+	spin_lock(&common_lock);
+	f = out ? frame_list_pop_front(&common) : frame_list_pop_back(mine);
+	if (f != NULL && !out)
+		frame_list_push_back(&common, f);
+	spin_unlock(&common_lock);
+	if (f == NULL || !out)
+		return;
+	/* Plain: it is this CPU's alone. */
+	frame_set_word(f, frame_word(f) + 1);
+	CHECK(!frame_list_contains(mine, frame_hpa(f)));
+	frame_list_push_front(mine, f);
+}
+
+static void list_worker(unsigned cpu)
+{
+	struct frame_list mine = FRAME_LIST_INIT;
+	uint64_t rng = thread_seed(cpu);
+	struct frame_cursor c;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		hpa_t at = frame_hpa(listed[random_below(&rng, LISTED)]);
+
+		move(&mine, random_below(&rng, 2));
+		/* Whatever others do with their frames: what is ours is, and stays. */
+		if (frame_list_at(&mine, at, &c)) {
+			CHECK(frame_cursor_frame(&c) == frame_at(at));
+			CHECK(frame_list_contains(&mine, at));
+		}
+	}
+	while (mine.size != 0)
+		move(&mine, false);
+}
+
+void test_frame_lists(void)
+{
+	uint64_t sum = 0;
+
+	arena_init(ARENA);
+	for (unsigned i = 0; i < LISTED; i++) {
+		listed[i] = frame_alloc(0, FRAME_GUEST, 0);
+		CHECK(frame_to_unique(listed[i]) == 0);
+		frame_set_word(listed[i], 0);
+		frame_list_push_back(&common, listed[i]);
+	}
+	threads_run(THREADS, list_worker);
+	CHECK(common.size == LISTED);
+	CHECK(frame_list_audit(&common, tell) == 0);
+	for (unsigned i = 0; i < LISTED; i++)
+		sum += frame_word(listed[i]);
+	CHECK(sum != 0);
+	frame_list_drop(&common);
 	threads_settle(THREADS);
 	audit();
 	arena_fini();

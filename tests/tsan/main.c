@@ -20,6 +20,7 @@ static const struct {
 	{ "reference by address", test_frame_from_in_use },
 	{ "unique for a while", test_frame_to_unique },
 	{ "blocks split and joined", test_frame_shapes },
+	{ "lists of frames", test_frame_lists },
 	{ "engine, EPT", test_engine_ept },
 	{ "engine, NPT", test_engine_npt },
 	{ "engine, fake format", test_engine_fake },
