@@ -24,12 +24,12 @@ static void (*hook)(unsigned lookup); /* before the n-th lookup, from 1 */
 static struct gva_mode mode;
 static struct gva_result got;
 
-static bool hooked_translate(const struct pt *pt, uint64_t va, struct pt_leaf *out)
+static struct pt_hit hooked_lookup(const struct pt *pt, uint64_t va)
 {
 	lookups++;
 	if (hook != NULL)
 		hook(lookups);
-	return npt_ops.translate(pt, va, out);
+	return npt_ops.lookup(pt, va);
 }
 
 static void begin(void)
@@ -37,7 +37,7 @@ static void begin(void)
 	arena_init(UINT64_C(16) << 20);
 	gva_world_init();
 	ops = npt_ops;
-	ops.translate = hooked_translate;
+	ops.lookup = hooked_lookup;
 	gva_world.pt.ops = &ops;
 	mode = gva_shape_build(SHAPE);
 	lookups = 0;
