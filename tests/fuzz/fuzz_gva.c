@@ -5,9 +5,10 @@
  *
  *      registers | five entries along the path | accesses, each after one more word of memory
  */
-#include "mm/frame_alloc.h"
+#include "base/err.h"
 #include "tests/fuzz/input.h"
 #include "tests/host/arena.h"
+#include "tests/host/gva_ref.h"
 #include "tests/host/gva_shape.h"
 
 #define ACCESSES 64
@@ -84,6 +85,23 @@ static void take_access(struct input *in, const struct gva_mode *m, uint64_t va)
 	FUZZ_CHECK(!epoch_inside());
 }
 
+/* The four registers of PAE paging, from memory that has just these values. */
+static void check_pdptes(const struct gva_mode *m)
+{
+	struct gva_mode loaded = *m;
+	bool ok = true;
+
+	loaded.cr3 = 0xfe0;
+	for (unsigned i = 0; i < 4; i++) {
+		gva_world_put(loaded.cr3 + 8 * i, 8, m->pdpte[i]);
+		ok = ok && gva_ref_pdpte_ok(m, m->pdpte[i]);
+		loaded.pdpte[i] = ~m->pdpte[i];
+	}
+	FUZZ_CHECK(gva_load_pdptes(&gva_world, &loaded) == (ok ? 0 : -EINVAL));
+	for (unsigned i = 0; i < 4; i++)
+		FUZZ_CHECK(loaded.pdpte[i] == (ok ? m->pdpte[i] : ~m->pdpte[i]));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
@@ -98,6 +116,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	gva_world_clear();
 	m = take_mode(&in);
+	if ((m.efer & EFER_LMA) == 0 && (m.cr4 & CR4_PAE) != 0)
+		check_pdptes(&m);
 	va = input_take(&in, 8);
 	take_path(&in, &m, va);
 	for (unsigned i = 0; i < ACCESSES && in.left != 0; i++)

@@ -104,6 +104,11 @@ static bool any_reserved(enum kind kind, uint64_t value, const struct gva_mode *
 	return false;
 }
 
+bool gva_ref_pdpte_ok(const struct gva_mode *mode, uint64_t value)
+{
+	return (value & BIT(0)) == 0 || !any_reserved(PAE_PDPTE, value, mode);
+}
+
 static bool is_page(enum kind kind)
 {
 	return kind == PDPTE_PAGE || kind == PDE_PAGE || kind == PTE || kind == PAE_PDE_PAGE ||

@@ -20,4 +20,7 @@ struct gva_result gva_ref_translate(const struct gva_ref_memory *memory,
 				    const struct gva_mode *mode, uint64_t va,
 				    struct gva_access access);
 
+/* May MOV CR3 load this value as a PDPTE? */
+bool gva_ref_pdpte_ok(const struct gva_mode *mode, uint64_t value);
+
 #endif

@@ -149,6 +149,7 @@ static void test_other_before_the_mark(void)
 	put(1, gva_shape_value(SHAPE, 1));
 	CU_ASSERT_EQUAL(go_with_change(5, 1, leaf, GVA_WRITE), GVA_PAGE_FAULT);
 	CU_ASSERT_EQUAL(got.error, 7);
+	CU_ASSERT_EQUAL(got.rights, 0);
 	CU_ASSERT_EQUAL(entry(1), leaf);
 	end();
 }
