@@ -29,15 +29,14 @@ static void list_push(struct frame *f, unsigned order)
 	buddy.first[order] = pfn;
 }
 
-/* The frame is a free head as before: the caller says what it is next. */
-static void list_remove(struct frame *f, unsigned order)
+void buddy_remove(struct frame *head, unsigned order)
 {
-	if (f->link.prev != FRAME_NONE)
-		frame_slot(f->link.prev)->link.next = f->link.next;
+	if (head->link.prev != FRAME_NONE)
+		frame_slot(head->link.prev)->link.next = head->link.next;
 	else
-		buddy.first[order] = f->link.next;
-	if (f->link.next != FRAME_NONE)
-		frame_slot(f->link.next)->link.prev = f->link.prev;
+		buddy.first[order] = head->link.next;
+	if (head->link.next != FRAME_NONE)
+		frame_slot(head->link.next)->link.prev = head->link.prev;
 }
 
 /*
@@ -62,7 +61,7 @@ static void join_and_push(struct frame *head, unsigned order)
 
 		if (!buddy_is_free(other, order))
 			break;
-		list_remove(frame_slot(other), order);
+		buddy_remove(frame_slot(other), order);
 		set_refs(frame_slot(other), FRAME_UNUSED);
 		pfn &= ~(UINT64_C(1) << order);
 	}
@@ -123,7 +122,7 @@ static struct frame *take_listed(unsigned from, unsigned order)
 {
 	struct frame *f = frame_slot(buddy.first[from]);
 
-	list_remove(f, from);
+	buddy_remove(f, from);
 	return cut(f, from, order);
 }
 

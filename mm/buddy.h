@@ -44,11 +44,20 @@ struct frame *buddy_alloc(unsigned order);
  */
 struct frame *buddy_alloc_upto(unsigned least, unsigned *order);
 
+/*
+ * Exactly `n` frames that follow each other, the first at a multiple of `align`, a power of two:
+ * blocks that are BUSY, the largest that make up the number. NULL: none found.
+ */
+struct frame *buddy_alloc_run(uint64_t n, uint64_t align);
+
 /* Gives a block back; its head is anything but free, its other slots UNUSED. */
 void buddy_free(struct frame *head, unsigned order);
 
 /* The same for frame numbers [pfn, end) of any length; all slots UNUSED. */
 void buddy_free_range(uint64_t pfn, uint64_t end);
+
+/* Takes a free head out of its list; its count word is for the caller to change. */
+void buddy_remove(struct frame *head, unsigned order);
 
 /* The largest order that fits at frame number `pfn` with `left` frames, not 0. */
 unsigned buddy_order_at(uint64_t pfn, uint64_t left);

@@ -178,6 +178,30 @@ __attribute__((noinline)) void frame_finish(struct frame *f)
 		frame_alloc_release(f);
 }
 
+static bool reads_zero(const struct frame *f)
+{
+	const uint64_t *word = hpa_ptr(frame_hpa(f));
+
+	for (unsigned i = 0; i < PAGE_SIZE / sizeof(*word); i++)
+		if (word[i] != 0)
+			return false;
+	return true;
+}
+
+void frame_finish_zeroed(struct frame *f)
+{
+	struct frame_cpu *c = frame_cpu();
+
+	REQUIRES(frame_size(f) == PAGE_SIZE && reads_zero(f));
+	if (c->zeroed.count == FRAME_STACK_MAX) {
+		frame_finish(f);
+		return;
+	}
+	REQUIRES(atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_BUSY);
+	frame_destroy(f);
+	frame_stack_keep(c, &c->zeroed, f);
+}
+
 void frame_put(struct frame *f)
 {
 	if (drop(f) && (destructors[f->kind] != NULL || !frame_release_fast(f)))

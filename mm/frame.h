@@ -230,6 +230,12 @@ void frame_put_deferred(struct frame *f);
 bool frame_drop(struct frame *f);
 void frame_finish(struct frame *f);
 
+/*
+ * frame_finish for a single frame whose bytes all read as zero, such as a page-table node that was
+ * emptied: it is kept for who wants a zeroed one next.
+ */
+void frame_finish_zeroed(struct frame *f);
+
 /* Snapshot of the number of references: 1 when it is unique, 0 when it is free or BUSY. */
 uint32_t frame_refs(const struct frame *f);
 

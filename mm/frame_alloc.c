@@ -175,43 +175,31 @@ struct frame *frame_alloc_slowly(unsigned order, enum frame_kind kind, unsigned 
 	return block_alloc_slowly(order, kind, flags);
 }
 
-/*
- * Of a block that is BUSY its first `n` frames stay, as the largest BUSY blocks that make up the
- * number; the rest goes back.
- */
-static void block_trim(struct frame *block, uint64_t n)
+static struct frame *run_try(uint64_t n, uint64_t align)
 {
-	uint64_t first = frame_pfn(block), end = first + n;
-	uint64_t all = first + frame_size(block) / PAGE_SIZE;
+	struct frame *f;
 
 	spin_lock(&buddy.lock);
-	for (uint64_t pfn = first; pfn < end;) {
-		unsigned order = buddy_order_at(pfn, end - pfn);
-		struct frame *f = frame_slot(pfn);
-
-		atomic_store_explicit(&f->order, (uint8_t)order, memory_order_relaxed);
-		atomic_store_explicit(&f->refs, FRAME_BUSY, memory_order_release);
-		pfn += UINT64_C(1) << order;
-	}
-	buddy_free_range(end, all);
+	f = buddy_alloc_run(n, align);
 	spin_unlock(&buddy.lock);
+	return f;
 }
 
 struct frame *frame_alloc_contiguous(uint64_t n, uint64_t align, enum frame_kind kind,
 				     unsigned flags)
 {
-	const uint64_t most = UINT64_C(1) << FRAME_ORDER_1G;
-	uint64_t size = n > align ? n : align;
 	struct frame *first;
 
-	REQUIRES(n != 0 && n <= most && align != 0 && align <= most && (align & (align - 1)) == 0);
-	REQUIRES(kind != FRAME_FREE);
+	REQUIRES(n != 0 && align != 0 && (align & (align - 1)) == 0 && kind != FRAME_FREE);
 	if (CHECKED && frame_alloc_fails())
 		return NULL;
-	first = block_alloc(size == 1 ? 0 : 64 - (unsigned)__builtin_clzll(size - 1));
+	first = run_try(n, align);
+	if (first == NULL) {
+		frame_alloc_drain();
+		first = run_try(n, align);
+	}
 	if (first == NULL)
 		return NULL;
-	block_trim(first, n);
 	if ((flags & ALLOC_ZERO) != 0)
 		zero_frames(first, n);
 	frame_book(frame_cpu(), kind, (int64_t)(n << PAGE_SHIFT));

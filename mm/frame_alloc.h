@@ -46,10 +46,8 @@ static inline struct frame *frame_alloc(unsigned order, enum frame_kind kind, un
 /*
  * `n` frames that follow each other, the first at a multiple of `align` frames (a power of two);
  * each is a frame of its own with one reference that the caller owns. Returns the first one. NULL:
- * no memory of that shape. 1 <= n, align <= 2^FRAME_ORDER_1G.
- *
- * Found is what lies inside a free block of a power of two that is at least as large as `n`; the
- * rest of that block stays free.
+ * no memory of that shape; when free memory is in very many small pieces, such a run may exist and
+ * not be found. Precondition: n and align are not 0.
  */
 struct frame *frame_alloc_contiguous(uint64_t n, uint64_t align, enum frame_kind kind,
 				     unsigned flags);

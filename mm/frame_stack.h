@@ -77,6 +77,15 @@ static inline int64_t frame_booked(const struct frame_cpu *c, enum frame_kind ki
 	return __atomic_load_n(&c->used[kind], __ATOMIC_RELAXED);
 }
 
+/* A single frame that is BUSY becomes CACHED; there is room for it. */
+static inline void frame_stack_keep(struct frame_cpu *c, struct frame_stack *s, struct frame *f)
+{
+	frame_book(c, (enum frame_kind)f->kind, -(int64_t)PAGE_SIZE);
+	f->kind = FRAME_FREE;
+	atomic_store_explicit(&f->refs, FRAME_CACHED, memory_order_release);
+	frame_stack_push(s, f);
+}
+
 /* The end of a single frame that is BUSY, if this CPU's stack has room; else false, unchanged. */
 static inline bool frame_release_fast(struct frame *f)
 {
@@ -88,10 +97,7 @@ static inline bool frame_release_fast(struct frame *f)
 	c = frame_cpu();
 	if (c->any.count == FRAME_STACK_MAX)
 		return false;
-	frame_book(c, (enum frame_kind)f->kind, -(int64_t)PAGE_SIZE);
-	f->kind = FRAME_FREE;
-	atomic_store_explicit(&f->refs, FRAME_CACHED, memory_order_release);
-	frame_stack_push(&c->any, f);
+	frame_stack_keep(c, &c->any, f);
 	return true;
 }
 

@@ -33,13 +33,10 @@ int segment_from_unused(hpa_t start, hpa_t end, enum frame_kind kind, struct seg
 int segment_alloc(uint64_t n, uint64_t align, enum frame_kind kind, unsigned flags,
 		  struct segment *out)
 {
-	const uint64_t most = UINT64_C(1) << FRAME_ORDER_1G;
 	struct frame *f;
 
 	if (n == 0 || align == 0 || (align & (align - 1)) != 0)
 		return -EINVAL;
-	if (n > most || align > most)
-		return -ENOMEM;
 	f = frame_alloc_contiguous(n, align, kind, flags);
 	if (f == NULL)
 		return -ENOMEM;

@@ -43,7 +43,7 @@ int segment_from_unused(hpa_t start, hpa_t end, enum frame_kind kind, struct seg
 /*
  * `n` frames from the allocator, the first at a multiple of `align` frames; `flags` as for
  * frame_alloc. 0, or with *out untouched: -EINVAL n is 0, or align no power of two; -ENOMEM no
- * memory of that shape (never more than 1 GiB).
+ * memory of that shape.
  */
 int segment_alloc(uint64_t n, uint64_t align, enum frame_kind kind, unsigned flags,
 		  struct segment *out);

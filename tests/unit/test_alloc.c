@@ -336,6 +336,38 @@ static void test_audit_finds(void)
 	arena_fini();
 }
 
+/* So that no state of a slot goes unseen: a word that is none, a stack or a 2 MiB block disturbed.
+ */
+static void test_audit_finds_states(void)
+{
+	static const uint32_t bad[] = { FRAME_REFS_MAX + 2, FRAME_UNIQUE + 1, FRAME_FREE_HEAD - 1,
+					FRAME_FREE_HEAD + FRAME_RECENT + 1, FRAME_CACHED + 1 };
+	struct frame *f, *block;
+
+	arena_init(ARENA);
+	f = frame_alloc(0, FRAME_GUEST, 0);
+	block = frame_alloc(FRAME_ORDER_2M, FRAME_GUEST, 0);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		atomic_store(&f->refs, bad[i]);
+		CU_ASSERT_EQUAL(frame_audit(complain), 1);
+	}
+	atomic_store(&f->refs, FRAME_FREE_HEAD + 9); /* not aligned to its size */
+	CU_ASSERT_EQUAL(frame_audit(complain), 1);
+	atomic_store(&f->refs, FRAME_BUSY + 1);
+	CU_ASSERT_EQUAL(frame_audit(tell), 0);
+	frame_put(f);
+	frame_put(block);
+	CU_ASSERT_EQUAL(frame_audit(tell), 0);
+	atomic_store(&f->refs, FRAME_BUSY + 1);
+	CU_ASSERT_EQUAL(frame_audit(complain), 1);
+	atomic_store(&f->refs, FRAME_CACHED);
+	atomic_store(&block->refs, FRAME_BUSY + 1);
+	CU_ASSERT_EQUAL(frame_audit(complain), 1);
+	atomic_store(&block->refs, FRAME_FREE_HEAD + FRAME_RECENT);
+	CU_ASSERT_EQUAL(frame_audit(tell), 0);
+	arena_fini();
+}
+
 /* --- random use against a model: who owns each page ----------------------------------------- */
 
 #define BLOCKS 256
@@ -461,5 +493,6 @@ void suite_alloc(void)
 	CU_add_test(s, "hole", test_hole);
 	CU_add_test(s, "account by hand", test_account_by_hand);
 	CU_add_test(s, "audit finds", test_audit_finds);
+	CU_add_test(s, "audit finds states", test_audit_finds_states);
 	CU_add_test(s, "random", test_random);
 }

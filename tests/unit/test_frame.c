@@ -168,7 +168,7 @@ static void note_destruction(struct frame *f)
 	destroyed.runs++;
 	destroyed.refs = raw_refs(f);
 	destroyed.frame = f;
-	/* The allocator does not have it yet: nobody gets it while it is being destroyed (#836). */
+	/* Asterinas #836: not the allocator's before this has ended; nobody gets it meanwhile. */
 	destroyed.other = frame_alloc(0, FRAME_KERNEL, 0);
 }
 
@@ -195,6 +195,24 @@ static void test_destructor(void)
 	frame_set_destructor(FRAME_GUEST, NULL);
 	frame_put(take(0));
 	CU_ASSERT_EQUAL(destroyed.runs, 1);
+	arena_fini();
+}
+
+/* Asterinas #3683: after the destructor nothing is left that says what the frame was. */
+static void test_nothing_left(void)
+{
+	struct frame *f;
+
+	arena_init(ARENA);
+	f = take(0);
+	frame_put(f);
+	CU_ASSERT_EQUAL(f->kind, FRAME_FREE);
+	CU_ASSERT_EQUAL(frame_state(f), FRAME_STATE_FREE);
+	f = take(FRAME_ORDER_2M);
+	frame_put(f);
+	CU_ASSERT_EQUAL(f->kind, FRAME_FREE);
+	CU_ASSERT_EQUAL(frame_state(f), FRAME_STATE_FREE);
+	CU_ASSERT_EQUAL(frame_state(f + 1), FRAME_STATE_FREE);
 	arena_fini();
 }
 
@@ -294,6 +312,7 @@ void suite_frame(void)
 	CU_add_test(s, "count", test_count);
 	CU_add_test(s, "count misuse", test_count_misuse);
 	CU_add_test(s, "destructor", test_destructor);
+	CU_add_test(s, "nothing left", test_nothing_left);
 	CU_add_test(s, "deferred", test_deferred);
 	CU_add_test(s, "tails", test_tails);
 	CU_add_test(s, "head beside a hole", test_head_beside_hole);
