@@ -24,30 +24,4 @@ struct pt_cursor {
 	struct frame *spare; /* linked by defer.next */
 };
 
-#define PT_RETIRED_LEAVES 64
-
-/*
- * What a cursor took out and nobody may reuse yet: the flush ledger. Leaves are kept by their
- * head frame, whole tables by their root. The owner of the ledger flushes, then releases:
- * pt_retired_release. It must be empty when it goes out of scope.
- */
-struct pt_retired {
-	struct frame *leaf[PT_RETIRED_LEAVES];
-	unsigned leaves;
-	bool flush;	      /* some translation lost a right or went away */
-	struct frame *tables; /* linked by defer.next */
-};
-
-static inline void pt_retired_init(struct pt_retired *r)
-{
-	r->leaves = 0;
-	r->flush = false;
-	r->tables = NULL;
-}
-
-static inline bool pt_retired_full(const struct pt_retired *r)
-{
-	return r->leaves == PT_RETIRED_LEAVES;
-}
-
 #endif

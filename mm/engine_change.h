@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Part of mm/engine.h: one mapping at a time. What is taken out goes to the caller's ledger of
- * retired things (mm/cursor.h); nothing is freed here.
+ * flusher (mm/flusher.h), which holds it back; nothing is freed here.
  */
 #ifndef MM_ENGINE_CHANGE_H
 #define MM_ENGINE_CHANGE_H
@@ -35,23 +35,21 @@ static uint64_t detach(struct pt *pt, struct frame *node)
 	return pages;
 }
 
-/* Books what the entry `raw` of `level` was, already out of the tree. Returns its 4 KiB pages. */
-static inline uint64_t retire(struct pt_cursor *c, struct pt_retired *retired, uint64_t raw,
-			      unsigned level)
+/* Books what the entry `raw` of `level` for va was, already out of the tree. Returns its 4 KiB
+ * pages. */
+static inline uint64_t retire(struct pt_cursor *c, struct flusher *flusher, uint64_t va,
+			      uint64_t raw, unsigned level)
 {
-	retired->flush = true;
+	flusher_issue(flusher, round_down(va, pt_level_size(level)), pt_level_size(level));
 	if (entry_is_table(raw)) {
 		struct frame *node = node_at(raw, level);
 		uint64_t pages = detach(c->pt, node);
 
-		node->defer.next = retired->tables == NULL ? NULL : &retired->tables->defer;
-		retired->tables = node;
+		flusher_hold_table(flusher, node);
 		return pages;
 	}
-	if (leaf_tracked(raw, level)) {
-		INVARIANT(!pt_retired_full(retired));
-		retired->leaf[retired->leaves++] = leaf_frame(raw, level);
-	}
+	if (leaf_tracked(raw, level))
+		flusher_hold(flusher, leaf_frame(raw, level));
 	return pt_level_size(level) / PAGE_SIZE;
 }
 
@@ -105,9 +103,8 @@ static inline int cursor_accept(struct pt_cursor *c, hpa_t at, unsigned level, p
 }
 
 /* Once for each size of page, so that what depends on it is a constant. */
-static inline __attribute__((always_inline)) int cursor_map(struct pt_cursor *c, hpa_t at,
-							    unsigned level, pt_attr_t attr,
-							    struct pt_retired *retired)
+static inline __attribute__((always_inline)) int
+cursor_map(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr, struct flusher *flusher)
 {
 	int err = cursor_accept(c, at, level, attr);
 	uint64_t raw, old;
@@ -123,19 +120,19 @@ static inline __attribute__((always_inline)) int cursor_map(struct pt_cursor *c,
 	if (old == 0)
 		cursor_node(c)->present++;
 	else
-		retire(c, retired, old, level);
+		retire(c, flusher, c->va, old, level);
 	cursor_move(c, c->va + pt_level_size(level));
 	return 0;
 }
 
 static __attribute__((noinline)) int map_any(struct pt_cursor *c, hpa_t at, unsigned level,
-					     pt_attr_t attr, struct pt_retired *retired)
+					     pt_attr_t attr, struct flusher *flusher)
 {
 	if (level == 1)
-		return cursor_map(c, at, 1, attr, retired);
+		return cursor_map(c, at, 1, attr, flusher);
 	if (level == 2)
-		return cursor_map(c, at, 2, attr, retired);
-	return level == 3 ? cursor_map(c, at, 3, attr, retired) : -EINVAL;
+		return cursor_map(c, at, 2, attr, flusher);
+	return level == 3 ? cursor_map(c, at, 3, attr, flusher) : -EINVAL;
 }
 
 /* The common case: a 4 KiB page where nothing is, the cursor in its leaf table. -EEXIST: something
@@ -165,12 +162,12 @@ static inline bool cursor_ready_small(const struct pt_cursor *c, hpa_t at, unsig
 }
 
 static int engine_map(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr,
-		      struct pt_retired *retired)
+		      struct flusher *flusher)
 {
-	REQUIRES(c->change && !pt_retired_full(retired));
+	REQUIRES(c->change && !flusher_full(flusher));
 	if (cursor_ready_small(c, at, level, attr) && cursor_put_small(c, at, attr) == 0)
 		return 0;
-	return map_any(c, at, level, attr, retired);
+	return map_any(c, at, level, attr, flusher);
 }
 
 static int engine_map_new(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr)

@@ -73,7 +73,7 @@ static int leaves_join(uint64_t first, unsigned level)
 	return 0;
 }
 
-static int engine_collapse(struct pt_cursor *c, unsigned level, struct pt_retired *retired,
+static int engine_collapse(struct pt_cursor *c, unsigned level, struct flusher *flusher,
 			   struct frame **table)
 {
 	uint64_t size = pt_level_size(level), raw, first;
@@ -103,13 +103,12 @@ static int engine_collapse(struct pt_cursor *c, unsigned level, struct pt_retire
 	raw = fmt_leaf_bits(attr, level) | fmt_address_bits(fmt_hpa(first, level - 1), level);
 	node_note_owner(cursor_node(c), attr);
 	pt_entry_store(cursor_entry(c), raw);
-	retired->flush = true;
+	flusher_issue(flusher, c->va, size);
 	*table = child;
 	return 0;
 }
 
-static void engine_collapse_end(struct pt_cursor *c, struct frame *table,
-				struct pt_retired *retired)
+static void engine_collapse_end(struct pt_cursor *c, struct frame *table, struct flusher *flusher)
 {
 	unsigned level = node_level(table) + 1;
 	pt_entry_t *e = cursor_entry(c), *old = pt_entries(table);
@@ -123,8 +122,7 @@ static void engine_collapse_end(struct pt_cursor *c, struct frame *table,
 		pt_entry_store(&old[i], 0);
 	table->present = 0;
 	detach(c->pt, table);
-	table->defer.next = retired->tables == NULL ? NULL : &retired->tables->defer;
-	retired->tables = table;
+	flusher_hold_table(flusher, table);
 	cursor_move(c, cursor_slot_end(c));
 }
 

@@ -24,7 +24,7 @@ static inline unsigned largest_level(uint64_t va, uint64_t at, uint64_t len, uns
  * and the ledger has room. Returns the bytes mapped.
  */
 static uint64_t cursor_fill(struct pt_cursor *c, uint64_t at, uint64_t len, uint64_t bits,
-			    struct pt_retired *retired)
+			    struct flusher *flusher)
 {
 	uint64_t count = slots_within(c, len), size = pt_level_size(c->level), done, replaced = 0;
 	struct frame *node = cursor_node(c);
@@ -33,12 +33,12 @@ static uint64_t cursor_fill(struct pt_cursor *c, uint64_t at, uint64_t len, uint
 	for (done = 0; done < count; done++, at += size) {
 		uint64_t old = pt_entry_load(&e[done]);
 
-		if (old != 0 && pt_retired_full(retired))
+		if (old != 0 && flusher_full(flusher))
 			break;
 		pt_entry_store(&e[done], bits | fmt_address_bits(hpa(at), c->level));
 		if (old != 0) {
 			replaced++;
-			retire(c, retired, old, c->level);
+			retire(c, flusher, c->va + done * size, old, c->level);
 		}
 	}
 	node->present = (uint16_t)(node->present + done - replaced);
@@ -77,7 +77,7 @@ static inline bool fresh_fits(struct pt_cursor *c, unsigned level, uint64_t len)
 
 /* Leaves of `level` for `len` bytes, as far as one table and the ledger go. 0: no memory. */
 static uint64_t cursor_fill_some(struct pt_cursor *c, uint64_t at, uint64_t len, unsigned level,
-				 pt_attr_t attr, struct pt_retired *retired)
+				 pt_attr_t attr, struct flusher *flusher)
 {
 	uint64_t bits = fmt_leaf_bits(attr, level);
 
@@ -90,11 +90,11 @@ static uint64_t cursor_fill_some(struct pt_cursor *c, uint64_t at, uint64_t len,
 	if (cursor_seat(c, level) != 0)
 		return 0;
 	node_note_owner(cursor_node(c), attr);
-	return cursor_fill(c, at, len, bits, retired);
+	return cursor_fill(c, at, len, bits, flusher);
 }
 
 static int engine_map_range(struct pt_cursor *c, hpa_t at, uint64_t len, pt_attr_t attr,
-			    unsigned max_level, struct pt_retired *retired, uint64_t *done)
+			    unsigned max_level, struct flusher *flusher, uint64_t *done)
 {
 	REQUIRES(c->change);
 	*done = 0;
@@ -103,7 +103,7 @@ static int engine_map_range(struct pt_cursor *c, hpa_t at, uint64_t len, pt_attr
 	if (len > c->end - c->va || at.hpa > fmt_limits.hpa_limit ||
 	    len > fmt_limits.hpa_limit - at.hpa)
 		return -ERANGE;
-	while (*done < len && !pt_retired_full(retired)) {
+	while (*done < len && !flusher_full(flusher)) {
 		uint64_t left = len - *done, from = at.hpa + *done, filled;
 		unsigned level = largest_level(c->va, from, left, max_level);
 		/* Pages of this size only up to where a larger one starts to fit. */
@@ -111,7 +111,7 @@ static int engine_map_range(struct pt_cursor *c, hpa_t at, uint64_t len, pt_attr
 
 		if (level < max_level && left > up && ((c->va ^ from) & (up - 1)) == 0)
 			left = round_up(c->va + 1, up) - c->va;
-		filled = cursor_fill_some(c, from, left, level, attr, retired);
+		filled = cursor_fill_some(c, from, left, level, attr, flusher);
 		if (filled == 0)
 			return -ENOMEM;
 		*done += filled;
@@ -124,7 +124,7 @@ static int engine_map_range(struct pt_cursor *c, hpa_t at, uint64_t len, pt_attr
 /* 4 KiB frames into the slots of the cursor's leaf table, as long as that is what comes. Returns
  * how many. */
 static uint64_t cursor_fill_frames(struct pt_cursor *c, struct frame *const *frames, uint64_t n,
-				   uint64_t bits, struct pt_retired *retired)
+				   uint64_t bits, struct flusher *flusher)
 {
 	uint64_t count = slots_within(c, n * PAGE_SIZE), done, replaced = 0;
 	struct frame *node = cursor_node(c);
@@ -135,13 +135,13 @@ static uint64_t cursor_fill_frames(struct pt_cursor *c, struct frame *const *fra
 		uint64_t old = pt_entry_load(&e[done]);
 
 		__builtin_prefetch(frames[done + FRAMES_AHEAD < n ? done + FRAMES_AHEAD : done]);
-		if (f->order != FRAME_ORDER_4K || (old != 0 && pt_retired_full(retired)))
+		if (f->order != FRAME_ORDER_4K || (old != 0 && flusher_full(flusher)))
 			break;
 		INVARIANT(frame_refs(f) != 0);
 		pt_entry_store(&e[done], bits | fmt_address_bits(frame_hpa(f), 1));
 		if (old != 0) {
 			replaced++;
-			retire(c, retired, old, 1);
+			retire(c, flusher, c->va + done * PAGE_SIZE, old, 1);
 		}
 	}
 	node->present = (uint16_t)(node->present + done - replaced);
@@ -150,17 +150,17 @@ static uint64_t cursor_fill_frames(struct pt_cursor *c, struct frame *const *fra
 }
 
 static int engine_map_frames(struct pt_cursor *c, struct frame *const *frames, uint64_t n,
-			     pt_attr_t attr, struct pt_retired *retired, uint64_t *done)
+			     pt_attr_t attr, struct flusher *flusher, uint64_t *done)
 {
 	uint64_t bits = fmt_leaf_bits(attr, 1);
 
 	REQUIRES(c->change);
-	for (*done = 0; *done < n && !pt_retired_full(retired);) {
+	for (*done = 0; *done < n && !flusher_full(flusher);) {
 		struct frame *f = frames[*done];
 		int err;
 
 		if (f->order != FRAME_ORDER_4K || c->va == c->end) {
-			err = engine_map(c, frame_hpa(f), pt_block_level(f), attr, retired);
+			err = engine_map(c, frame_hpa(f), pt_block_level(f), attr, flusher);
 			*done += err == 0;
 		} else {
 			err = cursor_accept(c, frame_hpa(f), 1, attr);
@@ -169,7 +169,7 @@ static int engine_map_frames(struct pt_cursor *c, struct frame *const *frames, u
 
 				node_note_owner(cursor_node(c), attr);
 				*done += cursor_fill_frames(c, frames + *done,
-							    left < fit ? left : fit, bits, retired);
+							    left < fit ? left : fit, bits, flusher);
 			}
 		}
 		if (err != 0)

@@ -151,7 +151,7 @@ static inline bool protect_flushes(const struct protect_bits *p, const struct se
 
 /* The cursor's leaf table, from the cursor to `limit` or the table's end. Returns the pages. */
 static uint64_t cursor_protect(struct pt_cursor *c, uint64_t limit, pt_attr_t attr,
-			       struct pt_retired *retired)
+			       struct flusher *flusher)
 {
 	uint64_t count = slots_within(c, limit - c->va), marks = FMT_HW_MARKS(1), i = 0, pages = 0;
 	pt_entry_t *e = cursor_entry(c);
@@ -169,13 +169,14 @@ static uint64_t cursor_protect(struct pt_cursor *c, uint64_t limit, pt_attr_t at
 			while (i < count && i % 4 != 0);
 		}
 	}
-	retired->flush |= protect_flushes(&p, &seen);
+	if (protect_flushes(&p, &seen))
+		flusher_issue(flusher, c->va, count * PAGE_SIZE);
 	cursor_move(c, c->va + count * PAGE_SIZE);
 	return pages;
 }
 
 static int engine_protect(struct pt_cursor *c, uint64_t len, pt_attr_t attr,
-			  struct pt_retired *retired, uint64_t *pages)
+			  struct flusher *flusher, uint64_t *pages)
 {
 	uint64_t limit = c->va + len;
 
@@ -190,7 +191,7 @@ static int engine_protect(struct pt_cursor *c, uint64_t len, pt_attr_t attr,
 		int err;
 
 		if (c->level == 1) {
-			*pages += cursor_protect(c, limit, attr, retired);
+			*pages += cursor_protect(c, limit, attr, flusher);
 			continue;
 		}
 		err = cursor_next_inside(c, limit - c->va, &raw);
@@ -199,7 +200,8 @@ static int engine_protect(struct pt_cursor *c, uint64_t len, pt_attr_t attr,
 		if (c->level == 1) /* it had to be split */
 			continue;
 		protect_one(cursor_entry(c), &p, FMT_HW_MARKS(c->level), &seen);
-		retired->flush |= protect_flushes(&p, &seen);
+		if (protect_flushes(&p, &seen))
+			flusher_issue(flusher, c->va, pt_level_size(c->level));
 		*pages += pt_level_size(c->level) / PAGE_SIZE;
 		cursor_move(c, cursor_slot_end(c));
 	}

@@ -10,7 +10,7 @@
 
 /* Clears leaves of the cursor's node, a leaf table, until `limit`, the node's end, or a full
  * ledger. Returns the pages. */
-static uint64_t cursor_clear(struct pt_cursor *c, uint64_t limit, struct pt_retired *retired)
+static uint64_t cursor_clear(struct pt_cursor *c, uint64_t limit, struct flusher *flusher)
 {
 	uint64_t count = slots_within(c, limit - c->va), i, pages = 0;
 	struct frame *node = cursor_node(c);
@@ -22,15 +22,15 @@ static uint64_t cursor_clear(struct pt_cursor *c, uint64_t limit, struct pt_reti
 		if (raw == 0)
 			continue;
 		if (leaf_tracked(raw, 1)) {
-			if (pt_retired_full(retired))
+			if (flusher_full(flusher))
 				break;
-			retired->leaf[retired->leaves++] = leaf_frame(raw, 1);
+			flusher_hold(flusher, leaf_frame(raw, 1));
 		}
 		pt_entry_store(&e[i], 0);
 		pages++;
 	}
 	if (pages != 0)
-		retired->flush = true;
+		flusher_issue(flusher, c->va, i * PAGE_SIZE);
 	node->present = (uint16_t)(node->present - pages);
 	cursor_move(c, c->va + i * PAGE_SIZE);
 	return pages;
@@ -47,61 +47,60 @@ static inline bool slot_whole(const struct pt_cursor *c, uint64_t limit)
 
 /* Takes out what the cursor's slot holds, `raw`: a leaf or a table. Moves past it. Returns the 4
  * KiB pages. */
-static uint64_t slot_take(struct pt_cursor *c, uint64_t raw, struct pt_retired *retired)
+static uint64_t slot_take(struct pt_cursor *c, uint64_t raw, struct flusher *flusher)
 {
 	uint64_t pages;
 
 	/* Out of the tree first: nobody may find its way to a table that is being retired. */
 	entry_clear(cursor_node(c), cursor_index(c));
-	pages = retire(c, retired, raw, c->level);
+	pages = retire(c, flusher, c->va, raw, c->level);
 	cursor_move(c, cursor_slot_end(c));
 	return pages;
 }
 
 /* One slot above the leaf tables, or one leaf table's worth of slots. */
-static int unmap_step(struct pt_cursor *c, uint64_t limit, struct pt_retired *retired,
-		      uint64_t *pages)
+static int unmap_step(struct pt_cursor *c, uint64_t limit, struct flusher *flusher, uint64_t *pages)
 {
 	uint64_t raw = pt_entry_load(cursor_entry(c));
 
 	if (c->level == 1)
-		*pages += cursor_clear(c, limit, retired);
+		*pages += cursor_clear(c, limit, flusher);
 	else if (raw == 0)
 		cursor_move(c, slot_end_within(c, limit));
 	else if (slot_whole(c, limit))
-		*pages += slot_take(c, raw, retired);
+		*pages += slot_take(c, raw, flusher);
 	else
 		return cursor_descend_to(c, c->level - 1);
 	return 0;
 }
 
 /* One page of the cursor's leaf table, which is its guard; as cursor_clear. */
-static inline uint64_t cursor_take_small(struct pt_cursor *c, struct pt_retired *retired)
+static inline uint64_t cursor_take_small(struct pt_cursor *c, struct flusher *flusher)
 {
 	struct frame *node = c->path[1];
 	pt_entry_t *e = &pt_entries(node)[pt_index(c->va, 1)];
 	uint64_t raw = pt_entry_load(e);
 
 	if (raw != 0 && leaf_tracked(raw, 1)) {
-		if (pt_retired_full(retired))
+		if (flusher_full(flusher))
 			return 0;
-		retired->leaf[retired->leaves++] = leaf_frame(raw, 1);
+		flusher_hold(flusher, leaf_frame(raw, 1));
 	}
 	c->va += PAGE_SIZE;
 	if (raw == 0)
 		return 0;
 	pt_entry_store(e, 0);
 	node->present--;
-	retired->flush = true;
+	flusher_issue(flusher, c->va - PAGE_SIZE, PAGE_SIZE);
 	return 1;
 }
 
 static __attribute__((noinline)) int unmap_any(struct pt_cursor *c, uint64_t limit,
-					       struct pt_retired *retired, uint64_t *pages)
+					       struct flusher *flusher, uint64_t *pages)
 {
 	c->level = c->guard; /* see the largest slots that fit */
-	while (c->va != limit && !pt_retired_full(retired)) {
-		int err = unmap_step(c, limit, retired, pages);
+	while (c->va != limit && !flusher_full(flusher)) {
+		int err = unmap_step(c, limit, flusher, pages);
 
 		if (err != 0)
 			return err;
@@ -109,27 +108,27 @@ static __attribute__((noinline)) int unmap_any(struct pt_cursor *c, uint64_t lim
 	return 0;
 }
 
-static int engine_unmap(struct pt_cursor *c, uint64_t limit, struct pt_retired *retired,
+static int engine_unmap(struct pt_cursor *c, uint64_t limit, struct flusher *flusher,
 			uint64_t *pages)
 {
 	REQUIRES(c->change);
 	REQUIRES(limit >= c->va && limit <= c->end && (limit & (PAGE_SIZE - 1)) == 0);
 	if (c->guard == 1 && limit - c->va == PAGE_SIZE) {
-		*pages += cursor_take_small(c, retired);
+		*pages += cursor_take_small(c, flusher);
 		return 0;
 	}
 	if (c->guard != 1)
-		return unmap_any(c, limit, retired, pages);
-	*pages += cursor_clear(c, limit, retired);
+		return unmap_any(c, limit, flusher, pages);
+	*pages += cursor_clear(c, limit, flusher);
 	return 0;
 }
 
-static int engine_take_next(struct pt_cursor *c, uint64_t len, struct pt_retired *retired,
+static int engine_take_next(struct pt_cursor *c, uint64_t len, struct flusher *flusher,
 			    struct pt_fragment *out)
 {
 	uint64_t limit = c->va + len;
 
-	REQUIRES(c->change && len_valid(c, len) && !pt_retired_full(retired));
+	REQUIRES(c->change && len_valid(c, len) && !flusher_full(flusher));
 	c->level = c->guard;
 	while (c->va != limit) {
 		uint64_t raw = pt_entry_load(cursor_entry(c));
@@ -147,7 +146,7 @@ static int engine_take_next(struct pt_cursor *c, uint64_t len, struct pt_retired
 				.hpa = table ? hpa(0) : fmt_hpa(raw, c->level),
 				.attr = table ? 0 : fmt_attr(raw, c->level),
 			};
-			out->pages = slot_take(c, raw, retired);
+			out->pages = slot_take(c, raw, flusher);
 			return 0;
 		} else {
 			err = cursor_descend_to(c, c->level - 1);

@@ -28,20 +28,20 @@ hpa_t kspace_root(void)
 /* Adds a mapping where nothing is. -ENOMEM, -ERANGE. */
 static int kspace_map(uint64_t va, hpa_t at, uint64_t len, pt_attr_t attr)
 {
-	struct pt_retired retired;
+	struct flusher flusher;
 	struct pt_cursor c;
 	uint64_t done;
 	int err;
 
-	pt_retired_init(&retired);
+	flusher_init(&flusher, &kspace_pt);
 	err = host_pt_ops.open(&c, &kspace_pt, va, va + len, true);
 	if (err != 0)
 		return err;
-	err = host_pt_ops.map_range(&c, at, len, attr, host_pt_ops.limits->max_leaf, &retired,
+	err = host_pt_ops.map_range(&c, at, len, attr, host_pt_ops.limits->max_leaf, &flusher,
 				    &done);
 	host_pt_ops.close(&c);
 	/* An unmapped page cannot be in any TLB, so adding needs no flush; replacing would. */
-	ENSURES(!retired.flush);
+	flusher_fini(&flusher);
 	return err;
 }
 

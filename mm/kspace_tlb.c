@@ -5,6 +5,7 @@
 
 #include "base/contract.h"
 #include "base/host_tlb.h"
+#include "base/lock.h"
 
 /*
  * What each of the last generations made stale, one word each, so that a CPU that reads it while it
@@ -21,6 +22,7 @@
 #define KICK_AGAIN 100000
 
 static struct tlb_domain *domain;
+static struct spinlock stamp_lock = SPINLOCK_INIT(LOCK_LEAF); /* generations, one by one */
 static _Atomic uint64_t stale_log[LOG_SIZE];
 
 _Static_assert(LOG_PAGE_SHIFT + LOG_PAGE_BITS == 64, "48 bits of address, without the page's 12");
@@ -47,6 +49,10 @@ static uint64_t log_start(uint64_t word)
 void kspace_tlb_init(struct tlb_domain *d)
 {
 	domain = d;
+	if (d != NULL) {
+		d->stamp = kspace_tlb_stamp;
+		d->sync = kspace_tlb_sync_to;
+	}
 	for (unsigned i = 0; i < LOG_SIZE; i++)
 		atomic_store_explicit(&stale_log[i], 0, memory_order_relaxed);
 }
@@ -107,15 +113,17 @@ bool kspace_tlb_flush(void)
 
 uint64_t kspace_tlb_stamp(hva_t start, uint64_t pages)
 {
-	uint64_t generation = atomic_load_explicit(&domain->generation, memory_order_relaxed) + 1;
-	uint64_t counted = pages <= KSPACE_TLB_PAGES ? pages : 0;
+	uint64_t counted = pages <= KSPACE_TLB_PAGES ? pages : 0, generation;
 
+	spin_lock(&stamp_lock);
+	generation = atomic_load_explicit(&domain->generation, memory_order_relaxed) + 1;
 	atomic_store_explicit(&stale_log[generation % LOG_SIZE],
 			      start.hva >> PAGE_SHIFT << LOG_PAGE_SHIFT |
 				      counted << LOG_SIZE_SHIFT | log_tag(generation),
 			      memory_order_relaxed);
 	/* A locked instruction: the entries and the log are visible before the number is. */
 	atomic_exchange(&domain->generation, generation);
+	spin_unlock(&stamp_lock);
 	return generation;
 }
 
@@ -138,10 +146,8 @@ static void kick_stale(uint64_t generation)
 	}
 }
 
-void kspace_tlb_sync(void)
+void kspace_tlb_sync_to(uint64_t generation)
 {
-	uint64_t generation = atomic_load(&domain->generation);
-
 	for (unsigned tries = 0; !kspace_tlb_passed(generation); tries++) {
 		/* Ours first, and again: who waits for us while we wait must not wait for ever. */
 		kspace_tlb_flush();
@@ -149,4 +155,9 @@ void kspace_tlb_sync(void)
 			kick_stale(generation);
 		cpu_relax();
 	}
+}
+
+void kspace_tlb_sync(void)
+{
+	kspace_tlb_sync_to(atomic_load(&domain->generation));
 }

@@ -46,7 +46,7 @@ bool kspace_tlb_flush(void);
 /*
  * [start, start + pages) has lost rights or is gone; pages 0: so have tables, or more than that.
  * Returns the generation that a CPU must have passed before any of it is used again. Precondition:
- * calls are serialized by the caller; the entries have been written.
+ * the entries have been written. What a flusher of the space dispatches to.
  */
 uint64_t kspace_tlb_stamp(hva_t start, uint64_t pages);
 
@@ -54,6 +54,8 @@ uint64_t kspace_tlb_stamp(hva_t start, uint64_t pages);
 bool kspace_tlb_passed(uint64_t generation);
 
 /* Interrupts the CPUs that have not, flushes its own, and waits for all. */
+void kspace_tlb_sync_to(uint64_t generation);
+/* The same for all that was stamped until now. */
 void kspace_tlb_sync(void);
 
 #endif

@@ -32,7 +32,7 @@ static struct {
 	struct spinlock lock; /* all below, and the areas' states (LOCK_KAREA) */
 	struct range range;
 	struct pool areas;
-	struct list quarantine; /* ascending generations */
+	struct list quarantine; /* in the order of their generations, or nearly */
 	_Atomic uint64_t dropped, reaped;
 } kvirt = {
 	.lock = SPINLOCK_INIT(LOCK_KAREA),
@@ -134,7 +134,7 @@ static unsigned tables_needed(const struct pt_cursor *c, const struct request *r
 	return (unsigned)sum;
 }
 
-static int area_map_at(struct pt_cursor *c, const struct request *r, struct pt_retired *retired)
+static int area_map_at(struct pt_cursor *c, const struct request *r, struct flusher *flusher)
 {
 	const struct pt_ops *ops = kvirt.pt->ops;
 	pt_attr_t attr = r->attr | PT_GLOBAL | PT_ACCESSED;
@@ -146,9 +146,9 @@ static int area_map_at(struct pt_cursor *c, const struct request *r, struct pt_r
 	/* The marks are set: the CPU never has to. */
 	attr |= attr & PT_WRITE ? PT_DIRTY : 0;
 	if (r->frames != NULL)
-		err = ops->map_frames(c, r->frames, r->n, attr | PT_TRACKED, retired, &done);
+		err = ops->map_frames(c, r->frames, r->n, attr | PT_TRACKED, flusher, &done);
 	else
-		err = ops->map_range(c, r->at, r->len, attr, ops->limits->max_leaf, retired, &done);
+		err = ops->map_range(c, r->at, r->len, attr, ops->limits->max_leaf, flusher, &done);
 	MUST(err == 0 && done == all, "area of 0x%llx bytes: mapped in part (%d)",
 	     (unsigned long long)r->size, err);
 	return 0;
@@ -158,32 +158,30 @@ static int area_map_at(struct pt_cursor *c, const struct request *r, struct pt_r
  * A large page has taken the place of a table that an area before left behind, empty. A CPU that
  * remembers the table would not find the page, and must not find the table's memory reused.
  */
-static void forget_tables(struct pt_retired *retired)
+static void forget_tables(struct flusher *flusher)
 {
-	spin_lock(&kvirt.lock);
-	kspace_tlb_stamp(hva(0), 0);
-	spin_unlock(&kvirt.lock);
-	kspace_tlb_sync();
-	pt_retired_release(kvirt.pt, retired);
+	flusher_dispatch(flusher);
+	flusher_sync(flusher);
 }
 
 static int area_map(const struct kvirt_area *area, const struct request *r)
 {
 	const struct pt_ops *ops = kvirt.pt->ops;
-	struct pt_retired retired;
+	struct flusher flusher;
 	struct pt_cursor c;
 	int err;
 
 	if (r->len == 0)
 		return 0;
-	pt_retired_init(&retired);
+	flusher_init(&flusher, kvirt.pt);
 	err = ops->open(&c, kvirt.pt, area->map_start, area->map_end, true);
 	if (err != 0)
 		return err;
-	err = area_map_at(&c, r, &retired);
+	err = area_map_at(&c, r, &flusher);
 	ops->close(&c);
-	if (retired.flush)
-		forget_tables(&retired);
+	if (flusher_issued(&flusher))
+		forget_tables(&flusher);
+	flusher_fini(&flusher);
 	return err;
 }
 
@@ -377,29 +375,29 @@ static void area_open(struct kvirt_area *area, struct pt_cursor *c)
 }
 
 /* Precondition: the lock is held. */
-static void quarantine_add(struct kvirt_area *area, enum kvirt_state state, hva_t at,
-			   uint64_t pages)
+static void quarantine_add(struct kvirt_area *area, enum kvirt_state state)
 {
-	area->generation = kspace_tlb_stamp(at, pages);
 	area->state = state;
 	list_add_tail(&kvirt.quarantine, &area->link);
 }
 
-/* All rights go, what the leaves own stays theirs. */
+/* All rights go, what the leaves own stays theirs. The other CPUs are told, and not waited for. */
 static void area_hide(struct kvirt_area *area)
 {
 	uint64_t len = area->map_end - area->map_start, pages = 0;
-	struct pt_retired retired;
+	struct flusher flusher;
 	struct pt_cursor c;
 	int err;
 
-	pt_retired_init(&retired);
+	flusher_init(&flusher, kvirt.pt);
 	area_open(area, &c);
-	err = kvirt.pt->ops->protect(&c, len, 0, &retired, &pages);
+	err = kvirt.pt->ops->protect(&c, len, 0, &flusher, &pages);
 	kvirt.pt->ops->close(&c);
 	MUST(err == 0 && pages == len / PAGE_SIZE,
 	     "area at 0x%llx: %llu of its pages are missing (%d)", (unsigned long long)area->start,
 	     (unsigned long long)(len / PAGE_SIZE - pages), err);
+	area->generation = flusher_dispatch(&flusher);
+	flusher_fini(&flusher);
 }
 
 void kvirt_drop(struct kvirt_area *area)
@@ -419,8 +417,7 @@ void kvirt_drop(struct kvirt_area *area)
 	}
 	area_hide(area);
 	spin_lock(&kvirt.lock);
-	quarantine_add(area, KVIRT_DROPPED, hva(area->map_start),
-		       (area->map_end - area->map_start) / PAGE_SIZE);
+	quarantine_add(area, KVIRT_DROPPED);
 	atomic_fetch_add(&kvirt.dropped, 1);
 	spin_unlock(&kvirt.lock);
 	kspace_tlb_flush();
@@ -431,34 +428,41 @@ void kvirt_drop(struct kvirt_area *area)
 /* Takes the leaves out and puts their frames. Tables that are the area's alone go, too. */
 static void area_unmap(struct kvirt_area *area)
 {
-	struct pt_retired retired;
+	struct flusher flusher;
 	struct pt_cursor c;
 	uint64_t pages = 0;
 
-	pt_retired_init(&retired);
+	flusher_init(&flusher, kvirt.pt);
 	area_open(area, &c);
 	while (c.va != c.end) {
 		int err;
 
-		retired.tables = area->tables;
-		err = kvirt.pt->ops->unmap(&c, c.end, &retired, &pages);
+		flusher.tables = area->tables;
+		err = kvirt.pt->ops->unmap(&c, c.end, &flusher, &pages);
 		MUST(err == 0, "area at 0x%llx: cannot be unmapped (%d)",
 		     (unsigned long long)area->start, err);
-		area->tables = retired.tables;
-		retired.tables = NULL;
-		pt_retired_release(kvirt.pt, &retired); /* every CPU has flushed the leaves */
+		area->tables = flusher.tables;
+		flusher.tables = NULL;
+		/* The leaves: every CPU has flushed since they had rights. The tables: not yet. */
+		flusher_excuse(&flusher);
+		flusher_sync(&flusher);
 	}
 	kvirt.pt->ops->close(&c);
+	flusher_fini(&flusher);
+	if (area->tables != NULL) {
+		flusher_issue(&flusher, area->map_start, area->map_end - area->map_start);
+		area->generation = flusher_dispatch(&flusher);
+	}
 }
 
 static void tables_release(struct kvirt_area *area)
 {
-	struct pt_retired retired;
+	struct flusher flusher;
 
-	pt_retired_init(&retired);
-	retired.tables = area->tables;
+	flusher_init(&flusher, kvirt.pt);
+	flusher.tables = area->tables;
 	area->tables = NULL;
-	pt_retired_release(kvirt.pt, &retired);
+	flusher_sync(&flusher);
 }
 
 static void area_advance(struct kvirt_area *area)
@@ -469,7 +473,7 @@ static void area_advance(struct kvirt_area *area)
 		tables_release(area);
 	if (area->tables != NULL) {
 		spin_lock(&kvirt.lock);
-		quarantine_add(area, KVIRT_UNLINKED, hva(0), 0);
+		quarantine_add(area, KVIRT_UNLINKED);
 		spin_unlock(&kvirt.lock);
 		return;
 	}

@@ -2,20 +2,6 @@
 #include "base/list.h"
 #include "mm/pt_ops.h"
 
-void pt_retired_release(struct pt *pt, struct pt_retired *r)
-{
-	for (unsigned i = 0; i < r->leaves; i++)
-		frame_put_deferred(r->leaf[i]);
-	while (r->tables != NULL) {
-		struct frame *node = r->tables;
-		struct epoch_item *next = node->defer.next;
-
-		r->tables = next == NULL ? NULL : container_of(next, struct frame, defer);
-		epoch_defer(&node->defer, pt->ops->free_table);
-	}
-	pt_retired_init(r);
-}
-
 const char *pt_rights_text(pt_attr_t attr, char buf[4])
 {
 	buf[0] = attr & PT_READ ? 'r' : '-';

@@ -5,12 +5,13 @@
  * indirect call on any walk.
  *
  * Contracts: as the operations of the same name in mm/vm_space.h, with raw addresses. Operations
- * that take something out hand it to `retired` and may stop early when that is full.
+ * that take something out hand it to `flusher` and may stop early when that is full.
  */
 #ifndef MM_PT_OPS_H
 #define MM_PT_OPS_H
 
 #include "mm/cursor.h"
+#include "mm/flusher.h"
 #include "mm/pt.h"
 
 struct pt_audit {
@@ -35,29 +36,28 @@ struct pt_ops {
 	int (*jump)(struct pt_cursor *c, uint64_t va);
 	int (*reserve)(struct pt_cursor *c, unsigned tables);
 
-	/* One page of `level`. What was there goes to `retired` (at most one leaf, or one table, or
+	/* One page of `level`. What was there goes to `flusher` (at most one leaf, or one table, or
 	 * 512 leaves of a table that counts as one). */
 	int (*map)(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr,
-		   struct pt_retired *retired);
+		   struct flusher *flusher);
 	/* One page where nothing is, not even an empty table. -EEXIST: something is. */
 	int (*map_new)(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr);
 	/* Contiguous memory, largest pages that fit, up to max_level; `done` bytes are mapped, also
-	 * on error. Stops with 0 and done < len when `retired` is full. */
+	 * on error. Stops with 0 and done < len when `flusher` is full. */
 	int (*map_range)(struct pt_cursor *c, hpa_t at, uint64_t len, pt_attr_t attr,
-			 unsigned max_level, struct pt_retired *retired, uint64_t *done);
+			 unsigned max_level, struct flusher *flusher, uint64_t *done);
 	/* Blocks one after the other; `done` of them are mapped, also on error. Stops with 0 and
-	 * done < n when `retired` is full. */
+	 * done < n when `flusher` is full. */
 	int (*map_frames)(struct pt_cursor *c, struct frame *const *frames, uint64_t n,
-			  pt_attr_t attr, struct pt_retired *retired, uint64_t *done);
-	/* Stops with 0 before the end when `retired` is full; the cursor says where. */
-	int (*unmap)(struct pt_cursor *c, uint64_t end, struct pt_retired *retired,
-		     uint64_t *pages);
-	/* `retired` must not be full; -ENOENT as protect_next. */
-	int (*take_next)(struct pt_cursor *c, uint64_t len, struct pt_retired *retired,
+			  pt_attr_t attr, struct flusher *flusher, uint64_t *done);
+	/* Stops with 0 before the end when `flusher` is full; the cursor says where. */
+	int (*unmap)(struct pt_cursor *c, uint64_t end, struct flusher *flusher, uint64_t *pages);
+	/* `flusher` must not be full; -ENOENT as protect_next. */
+	int (*take_next)(struct pt_cursor *c, uint64_t len, struct flusher *flusher,
 			 struct pt_fragment *out);
-	/* Sets retired->flush when some translation lost a right. */
-	int (*protect)(struct pt_cursor *c, uint64_t len, pt_attr_t attr,
-		       struct pt_retired *retired, uint64_t *pages);
+	/* Issues what lost a right. */
+	int (*protect)(struct pt_cursor *c, uint64_t len, pt_attr_t attr, struct flusher *flusher,
+		       uint64_t *pages);
 	int (*protect_next)(struct pt_cursor *c, uint64_t len, pt_attr_t attr, struct pt_leaf *out);
 	int (*clear_marks_next)(struct pt_cursor *c, uint64_t len, pt_attr_t marks,
 				struct pt_leaf *out);
@@ -67,9 +67,9 @@ struct pt_ops {
 	 * *table, which is out of the tree then and stays locked; the second takes over the marks
 	 * that were set until the flush, and retires the table.
 	 */
-	int (*collapse)(struct pt_cursor *c, unsigned level, struct pt_retired *retired,
+	int (*collapse)(struct pt_cursor *c, unsigned level, struct flusher *flusher,
 			struct frame **table);
-	void (*collapse_end)(struct pt_cursor *c, struct frame *table, struct pt_retired *retired);
+	void (*collapse_end)(struct pt_cursor *c, struct frame *table, struct flusher *flusher);
 
 	/* Lock-free, inside an epoch section. */
 	struct pt_hit (*lookup)(const struct pt *pt, uint64_t va);
@@ -96,12 +96,6 @@ static inline bool pt_translate(const struct pt *pt, uint64_t va, struct pt_leaf
 	out->attr = hit.attr;
 	return true;
 }
-
-/*
- * Gives back what a cursor took out. Precondition: it has been flushed, no CPU can translate to it.
- * Lock-free walkers may still be looking: everything waits for the grace period.
- */
-void pt_retired_release(struct pt *pt, struct pt_retired *r);
 
 /* Reads the attributes' names: "rwx", with '-' for a right that is not there. buf[4]. */
 const char *pt_rights_text(pt_attr_t attr, char buf[4]);

@@ -18,6 +18,8 @@ void tlb_domain_init(struct tlb_domain *d)
 	atomic_store(&d->inside, 0);
 	atomic_store(&d->flushes, 0);
 	atomic_store(&d->kicks, 0);
+	d->stamp = NULL;
+	d->sync = NULL;
 	for (unsigned i = 0; i < MAX_CPUS; i++)
 		atomic_store_explicit(&d->seen[i], 0, memory_order_relaxed);
 }
@@ -37,7 +39,7 @@ bool tlb_passed(const struct tlb_domain *d, uint64_t generation)
 	return true;
 }
 
-void tlb_sync_with(struct tlb_domain *d, uint64_t generation, uint64_t inside)
+void tlb_kick_each(struct tlb_domain *d, uint64_t generation, uint64_t inside)
 {
 	REQUIRES((inside >> cpu_id() & 1) == 0);
 	for (uint64_t left = inside; left != 0; left &= left - 1) {
@@ -48,7 +50,5 @@ void tlb_sync_with(struct tlb_domain *d, uint64_t generation, uint64_t inside)
 		MUST(tlb_kick != NULL, "CPU %u is inside a guest and nobody can kick it", cpu);
 		atomic_fetch_add_explicit(&d->kicks, 1, memory_order_relaxed);
 		tlb_kick(cpu);
-		while (tlb_stale(d, cpu, generation))
-			cpu_relax();
 	}
 }

@@ -7,7 +7,7 @@
  *      entry := absent                        in guest, `inside` set, seen = 6
  *      tlb_bump: generation 6 -> 7
  *      CPU 1 is inside and has seen 6: kick   exit; tlb_leave: inside cleared
- *      tlb_sync: CPU 1 no longer inside       ...
+ *      tlb_wait: CPU 1 no longer inside       ...
  *      frame may go to the allocator          tlb_enter: 7 is odd -> 8; 8 != 6 -> flush, seen = 8
  *
  * Odd: something has changed, and no CPU has entered since. Those who change more meanwhile leave
@@ -32,11 +32,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/addr.h"
+
 struct tlb_domain {
 	_Atomic uint64_t generation;	 /* starts at 2; odd: no CPU has entered since a change */
 	_Atomic uint64_t inside;	 /* CPUs that may be using translations right now */
 	_Atomic uint64_t seen[MAX_CPUS]; /* generation up to which a CPU has flushed */
 	_Atomic uint64_t flushes, kicks; /* for the `tlb` command */
+	/* Nestling's own space has ways of its own (mm/kspace_tlb.h); NULL for a guest's. */
+	uint64_t (*stamp)(hva_t start, uint64_t pages);
+	void (*sync)(uint64_t generation);
 };
 
 void tlb_domain_init(struct tlb_domain *d);
@@ -89,20 +94,28 @@ static inline uint64_t tlb_bump(struct tlb_domain *d)
 	return generation;
 }
 
-/* Kicks each CPU that is inside with an older generation, and waits until none is.
- * Precondition: this CPU is not inside `d`. */
-void tlb_sync_with(struct tlb_domain *d, uint64_t generation, uint64_t inside);
+/* False: some CPU may still use a translation that was removed before `generation`. */
+bool tlb_passed(const struct tlb_domain *d, uint64_t generation);
 
-static inline void tlb_sync(struct tlb_domain *d, uint64_t generation)
+/* Kicks each CPU of `inside` that is inside with an older generation. */
+void tlb_kick_each(struct tlb_domain *d, uint64_t generation, uint64_t inside);
+
+/* Kicks each CPU that is inside with an older generation; does not wait.
+ * Precondition: this CPU is not inside `d`. */
+static inline void tlb_kick_stale(struct tlb_domain *d, uint64_t generation)
 {
 	uint64_t inside = atomic_load(&d->inside);
 
 	if (inside != 0)
-		tlb_sync_with(d, generation, inside);
+		tlb_kick_each(d, generation, inside);
 }
 
-/* Can any CPU still use a translation that was removed before `generation`? */
-bool tlb_passed(const struct tlb_domain *d, uint64_t generation);
+/* Waits until no CPU is inside with an older generation. Those that are have been kicked. */
+static inline void tlb_wait(const struct tlb_domain *d, uint64_t generation)
+{
+	while (atomic_load(&d->inside) != 0 && !tlb_passed(d, generation))
+		cpu_relax();
+}
 
 /* How to make a CPU leave its guest. Set once at boot by hv/; until then nobody is inside. */
 void tlb_set_kick(void (*kick)(unsigned cpu));

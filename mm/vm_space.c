@@ -54,12 +54,8 @@ struct pt_leaf vm_decode(struct vm_space *space, uint64_t raw, unsigned level)
  * unseen. */
 void vm_cursor_flush(struct vm_cursor *c)
 {
-	struct tlb_domain *tlb = &c->space->pt.tlb;
-
-	tlb_sync(tlb, tlb_bump(tlb));
-	if (c->retired.leaves != 0 || c->retired.tables != NULL)
-		pt_retired_release(&c->space->pt, &c->retired);
-	c->retired.flush = false;
+	flusher_dispatch(&c->flusher);
+	flusher_sync(&c->flusher);
 }
 
 gpa_t vm_cursor_at(const struct vm_cursor *c)
@@ -100,10 +96,10 @@ int vm_map_untracked_many(struct vm_cursor *c, hpa_t start, uint64_t len, pt_att
 	do {
 		int err;
 
-		if (pt_retired_full(&c->retired))
+		if (flusher_full(&c->flusher))
 			vm_cursor_flush(c);
 		err = ops->map_range(&c->c, hpa_add(start, mapped), len - mapped,
-				     attr & ~PT_TRACKED, ops->limits->max_leaf, &c->retired, &done);
+				     attr & ~PT_TRACKED, ops->limits->max_leaf, &c->flusher, &done);
 		if (err != 0)
 			return err;
 		mapped += done;
@@ -118,10 +114,10 @@ int vm_map_frames(struct vm_cursor *c, struct frame *const *frames, uint64_t n, 
 	int err = 0;
 
 	for (*done = 0; *done < n && err == 0; *done += some) {
-		if (pt_retired_full(&c->retired))
+		if (flusher_full(&c->flusher))
 			vm_cursor_flush(c);
 		err = c->space->pt.ops->map_frames(&c->c, frames + *done, n - *done,
-						   attr | PT_TRACKED, &c->retired, &some);
+						   attr | PT_TRACKED, &c->flusher, &some);
 	}
 	return err;
 }
@@ -131,9 +127,9 @@ int vm_unmap_rest(struct vm_cursor *c, uint64_t limit, uint64_t *pages)
 	while (c->c.va != limit) {
 		int err;
 
-		if (pt_retired_full(&c->retired))
+		if (flusher_full(&c->flusher))
 			vm_cursor_flush(c);
-		err = c->space->pt.ops->unmap(&c->c, limit, &c->retired, pages);
+		err = c->space->pt.ops->unmap(&c->c, limit, &c->flusher, pages);
 		if (err != 0)
 			return err;
 	}
@@ -142,14 +138,14 @@ int vm_unmap_rest(struct vm_cursor *c, uint64_t limit, uint64_t *pages)
 
 int vm_take_next(struct vm_cursor *c, uint64_t len, struct pt_fragment *out)
 {
-	if (pt_retired_full(&c->retired))
+	if (flusher_full(&c->flusher))
 		vm_cursor_flush(c);
-	return c->space->pt.ops->take_next(&c->c, len, &c->retired, out);
+	return c->space->pt.ops->take_next(&c->c, len, &c->flusher, out);
 }
 
 int vm_protect(struct vm_cursor *c, uint64_t len, pt_attr_t attr, uint64_t *pages)
 {
-	return c->space->pt.ops->protect(&c->c, len, attr, &c->retired, pages);
+	return c->space->pt.ops->protect(&c->c, len, attr, &c->flusher, pages);
 }
 
 int vm_collapse(struct vm_cursor *c, uint64_t size)
@@ -160,13 +156,13 @@ int vm_collapse(struct vm_cursor *c, uint64_t size)
 
 	if (size != SIZE_2M && size != SIZE_1G)
 		return -EINVAL;
-	err = ops->collapse(&c->c, size == SIZE_2M ? 2 : 3, &c->retired, &table);
+	err = ops->collapse(&c->c, size == SIZE_2M ? 2 : 3, &c->flusher, &table);
 	if (err != 0)
 		return err;
 	vm_cursor_flush(c);
-	ops->collapse_end(&c->c, table, &c->retired);
+	ops->collapse_end(&c->c, table, &c->flusher);
 	/* Nobody has been able to find the table since the flush. */
-	pt_retired_release(&c->space->pt, &c->retired);
+	flusher_sync(&c->flusher);
 	return 0;
 }
 
@@ -181,7 +177,7 @@ int vm_protect_next(struct vm_cursor *c, uint64_t len, pt_attr_t attr, struct pt
 	int err = c->space->pt.ops->protect_next(&c->c, len, attr, out);
 
 	if (err == 0 && attr_needs_flush(out->attr, attr))
-		c->retired.flush = true;
+		flusher_issue(&c->flusher, out->va, out->size);
 	return err;
 }
 
@@ -191,7 +187,7 @@ int vm_clear_marks_next(struct vm_cursor *c, uint64_t len, pt_attr_t marks, stru
 
 	/* A TLB entry that remembers a set mark would not set it again. */
 	if (err == 0 && (out->attr & marks) != 0)
-		c->retired.flush = true;
+		flusher_issue(&c->flusher, out->va, out->size);
 	return err;
 }
 

@@ -97,7 +97,7 @@ enum vm_access {
 struct vm_cursor {
 	struct pt_cursor c;
 	struct vm_space *space;
-	struct pt_retired retired; /* removed, still reachable by some CPU */
+	struct flusher flusher; /* what was removed, and is still reachable by some CPU */
 };
 
 /*
@@ -109,22 +109,32 @@ static inline int vm_cursor_open(struct vm_cursor *c, struct vm_space *space, gp
 				 gpa_t end, enum vm_access access)
 {
 	c->space = space;
-	pt_retired_init(&c->retired);
+	flusher_init(&c->flusher, &space->pt);
 	return space->pt.ops->open(&c->c, &space->pt, start.gpa, end.gpa, access == VM_CHANGE);
 }
 
 /*
- * Empties the ledger now, with the cursor's locks held: after this no CPU can use what was removed.
- * Every operation that needs room in the ledger does so by itself.
+ * Tells the CPUs that are in the guest now, without waiting: they flush while the caller does
+ * something else. What is changed later is flushed again.
+ */
+static inline void vm_cursor_dispatch(struct vm_cursor *c)
+{
+	flusher_dispatch(&c->flusher);
+}
+
+/*
+ * Dispatches and syncs now, with the cursor's locks held: after this no CPU can use what was
+ * removed. Every operation that needs room in the flusher does so by itself.
  */
 void vm_cursor_flush(struct vm_cursor *c);
 
 /* Flushes what has to be flushed, waits until no CPU can reach what was removed, unlocks. */
 static inline void vm_cursor_close(struct vm_cursor *c)
 {
-	if (c->retired.flush)
+	if (flusher_issued(&c->flusher) || c->flusher.generation != 0)
 		vm_cursor_flush(c);
-	ENSURES(c->retired.leaves == 0 && c->retired.tables == NULL);
+	if (CHECKED)
+		flusher_fini(&c->flusher);
 	c->space->pt.ops->close(&c->c);
 }
 
@@ -169,10 +179,10 @@ int vm_reserve(struct vm_cursor *c, unsigned tables);
 static inline int vm_map(struct vm_cursor *c, struct frame *frame, pt_attr_t attr)
 {
 	REQUIRES(frame->order % 9 == 0 && frame_refs(frame) != 0);
-	if (pt_retired_full(&c->retired))
+	if (flusher_full(&c->flusher))
 		vm_cursor_flush(c);
 	return c->space->pt.ops->map(&c->c, frame_hpa(frame), pt_block_level(frame),
-				     attr | PT_TRACKED, &c->retired);
+				     attr | PT_TRACKED, &c->flusher);
 }
 
 /* As vm_map, but never replaces: -EEXIST when something is there, be it an empty table. */
@@ -192,9 +202,9 @@ int vm_map_untracked_many(struct vm_cursor *c, hpa_t start, uint64_t len, pt_att
 
 static inline int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t len, pt_attr_t attr)
 {
-	if (len != PAGE_SIZE || pt_retired_full(&c->retired))
+	if (len != PAGE_SIZE || flusher_full(&c->flusher))
 		return vm_map_untracked_many(c, start, len, attr);
-	return c->space->pt.ops->map(&c->c, start, 1, attr & ~PT_TRACKED, &c->retired);
+	return c->space->pt.ops->map(&c->c, start, 1, attr & ~PT_TRACKED, &c->flusher);
 }
 
 /*
@@ -221,7 +231,7 @@ static inline int vm_unmap(struct vm_cursor *c, uint64_t len, uint64_t *pages)
 
 	REQUIRES((len & (PAGE_SIZE - 1)) == 0 && len <= c->c.end - c->c.va);
 	*pages = 0;
-	err = c->space->pt.ops->unmap(&c->c, limit, &c->retired, pages);
+	err = c->space->pt.ops->unmap(&c->c, limit, &c->flusher, pages);
 	return err != 0 || c->c.va == limit ? err : vm_unmap_rest(c, limit, pages);
 }
 

@@ -193,7 +193,9 @@ static void tlb_worker(unsigned cpu)
 
 		slots[i % SLOTS] = 1;
 		atomic_store_explicit(&entry, i % SLOTS, memory_order_release);
-		tlb_sync(&domain, tlb_bump(&domain));
+		generation = tlb_bump(&domain);
+		tlb_kick_stale(&domain, generation);
+		tlb_wait(&domain, generation);
 		slots[old] = 0;
 		if (atomic_load(&domain.inside) == 0)
 			cpu_relax();

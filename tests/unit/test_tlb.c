@@ -36,6 +36,13 @@ static void begin(void)
 	on(0);
 }
 
+/* Kicks who must be kicked, and waits. */
+static void sync(uint64_t generation)
+{
+	tlb_kick_stale(&domain, generation);
+	tlb_wait(&domain, generation);
+}
+
 static void end(void)
 {
 	tlb_set_kick(NULL);
@@ -74,7 +81,7 @@ static void test_sync_leaves_others_alone(void)
 	tlb_enter(&domain);
 	tlb_leave(&domain);
 	on(0);
-	tlb_sync(&domain, tlb_bump(&domain));
+	sync(tlb_bump(&domain));
 	CU_ASSERT_EQUAL(kicked, 0);
 	CU_ASSERT_EQUAL(atomic_load(&domain.kicks), 0);
 	end();
@@ -97,7 +104,7 @@ static void test_sync_kicks(void)
 	on(0);
 	CU_ASSERT_FALSE(tlb_passed(&domain, generation));
 	CU_ASSERT_TRUE(tlb_passed(&domain, generation - 1));
-	tlb_sync(&domain, generation);
+	sync(generation);
 	CU_ASSERT_EQUAL(kicked, UINT64_C(1) << 63 | UINT64_C(1) << 1);
 	CU_ASSERT_EQUAL(atomic_load(&domain.kicks), 2);
 	CU_ASSERT_TRUE(tlb_passed(&domain, generation));
@@ -115,12 +122,12 @@ static void test_old_generation(void)
 	on(1);
 	tlb_enter(&domain);
 	on(0);
-	tlb_sync(&domain, first);
+	sync(first);
 	CU_ASSERT_EQUAL(kicked, 0);
 	second = tlb_bump(&domain);
-	tlb_sync(&domain, first);
+	sync(first);
 	CU_ASSERT_EQUAL(kicked, 0);
-	tlb_sync(&domain, second);
+	sync(second);
 	CU_ASSERT_EQUAL(kicked, 2);
 	end();
 }
@@ -129,7 +136,7 @@ static void sync_from_inside(void *context)
 {
 	(void)context;
 	tlb_enter(&domain);
-	tlb_sync(&domain, tlb_bump(&domain));
+	sync(tlb_bump(&domain));
 }
 
 static void sync_without_kick(void *context)
@@ -139,7 +146,7 @@ static void sync_without_kick(void *context)
 	on(5);
 	tlb_enter(&domain);
 	on(0);
-	tlb_sync(&domain, tlb_bump(&domain));
+	sync(tlb_bump(&domain));
 }
 
 static void test_misuse(void)
@@ -198,7 +205,7 @@ static void changer_step(unsigned step)
 	if (step % 2 == 0) {
 		world.entry++;
 	} else {
-		tlb_sync(&domain, tlb_bump(&domain));
+		sync(tlb_bump(&domain));
 		world.free[world.entry - 1] = true;
 	}
 }
