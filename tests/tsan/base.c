@@ -190,6 +190,7 @@ static void tlb_worker(unsigned cpu)
 	}
 	for (unsigned i = 1; atomic_load(&domain.kicks) < KICKS; i++) {
 		unsigned old = atomic_load_explicit(&entry, memory_order_relaxed);
+		uint64_t generation;
 
 		slots[i % SLOTS] = 1;
 		atomic_store_explicit(&entry, i % SLOTS, memory_order_release);
