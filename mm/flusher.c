@@ -72,6 +72,12 @@ void flusher_sync(struct flusher *f)
 		held_release(f);
 }
 
+void flusher_settle_all(struct flusher *f)
+{
+	flusher_dispatch(f);
+	flusher_sync(f);
+}
+
 void flusher_fini(struct flusher *f)
 {
 	MUST(f->ranges == 0, "%s table: %u ranges issued and never dispatched",

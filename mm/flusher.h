@@ -78,10 +78,14 @@ void flusher_issue_apart(struct flusher *f, uint64_t va, uint64_t len);
  * have the tables that are for no more than this range. */
 static inline void flusher_issue(struct flusher *f, uint64_t va, uint64_t len)
 {
-	if (f->ranges != 0 && f->range[f->ranges - 1].end == va)
+	if (f->ranges == 0) {
+		f->range[0] = (struct flusher_range){ va, va + len };
+		f->ranges = 1;
+	} else if (f->range[f->ranges - 1].end == va) {
 		f->range[f->ranges - 1].end += len;
-	else
+	} else {
 		flusher_issue_apart(f, va, len);
+	}
 }
 
 /* Everything that CPUs know of the table may be stale. */
@@ -115,6 +119,21 @@ uint64_t flusher_dispatch(struct flusher *f);
  * Nothing dispatched: only gives back.
  */
 void flusher_sync(struct flusher *f);
+
+/* Dispatch and sync in one, at once when no CPU uses the table: then there is nobody to tell. */
+void flusher_settle_all(struct flusher *f);
+
+static inline void flusher_settle(struct flusher *f, struct tlb_domain *tlb)
+{
+	if (tlb->stamp == NULL && f->leaves == 0 && f->tables == NULL) {
+		tlb_bump(tlb);
+		if (__builtin_expect(atomic_load(&tlb->inside) == 0, 1)) {
+			flusher_init(f, f->pt);
+			return;
+		}
+	}
+	flusher_settle_all(f);
+}
 
 /* What is issued needs no dispatch: it has had no rights since before a flush that every CPU has
  * made. */

@@ -50,14 +50,6 @@ struct pt_leaf vm_decode(struct vm_space *space, uint64_t raw, unsigned level)
 	return space->pt.ops->decode(raw, level);
 }
 
-/* With the cursor's locks held, so that nobody can map the same place meanwhile and be flushed away
- * unseen. */
-void vm_cursor_flush(struct vm_cursor *c)
-{
-	flusher_dispatch(&c->flusher);
-	flusher_sync(&c->flusher);
-}
-
 gpa_t vm_cursor_at(const struct vm_cursor *c)
 {
 	return gpa(c->c.va);

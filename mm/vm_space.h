@@ -123,10 +123,14 @@ static inline void vm_cursor_dispatch(struct vm_cursor *c)
 }
 
 /*
- * Dispatches and syncs now, with the cursor's locks held: after this no CPU can use what was
- * removed. Every operation that needs room in the flusher does so by itself.
+ * Dispatches and syncs now, with the cursor's locks held, so that nobody can map the same place
+ * meanwhile and be flushed away unseen: after this no CPU can use what was removed. Every operation
+ * that needs room in the flusher does so by itself.
  */
-void vm_cursor_flush(struct vm_cursor *c);
+static inline void vm_cursor_flush(struct vm_cursor *c)
+{
+	flusher_settle(&c->flusher, &c->space->pt.tlb);
+}
 
 /* Flushes what has to be flushed, waits until no CPU can reach what was removed, unlocks. */
 static inline void vm_cursor_close(struct vm_cursor *c)

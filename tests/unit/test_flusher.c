@@ -215,6 +215,7 @@ static void issue_nothing(void *context)
 {
 	(void)context;
 	begin();
+	flusher_issue(&flusher, SIZE_2M, PAGE_SIZE);
 	flusher_issue(&flusher, 0, 0);
 }
 
