@@ -17,9 +17,40 @@
 
 static bool (*poll_console)(void);
 
+/* What the boot CPU wants another CPU to run: written before `wanted`, read after it. */
+static struct {
+	_Atomic bool wanted;
+	void (*f)(void *context);
+	void *context;
+} calls[MAX_CPUS];
+
 void hv_set_poll(bool (*poll)(void))
 {
 	poll_console = poll;
+}
+
+void hv_call(unsigned cpu, void (*f)(void *context), void *context)
+{
+	REQUIRES(cpu_id() == 0 && cpu < cpu_count && !epoch_inside());
+	if (cpu == 0) {
+		f(context);
+		return;
+	}
+	calls[cpu].f = f;
+	calls[cpu].context = context;
+	atomic_store(&calls[cpu].wanted, true);
+	hv_kick(cpu);
+	while (atomic_load(&calls[cpu].wanted))
+		cpu_relax();
+}
+
+static bool serve_call(unsigned cpu)
+{
+	if (!atomic_load_explicit(&calls[cpu].wanted, memory_order_acquire))
+		return false;
+	calls[cpu].f(calls[cpu].context);
+	atomic_store(&calls[cpu].wanted, false);
+	return true;
 }
 
 /* One entry with what goes with it. An exit's cost is what passes until the next entry. */
@@ -82,10 +113,11 @@ void hv_cpu_loop(void)
 	if (cpu != 0 && hv_backend != NULL && hv_backend->cpu_enable(why, sizeof(why)) != 0)
 		panic("CPU %u differs from the boot CPU: %s", cpu, why);
 	for (;;) {
+		bool busy = serve_call(cpu);
 		struct vcpu *v = hv_backend != NULL ? hv_next_vcpu(cpu) : NULL;
-		bool busy = v != NULL;
 
 		if (v != NULL) {
+			busy = true;
 			/* A turn's first touches find zeroed memory; later ones zero on the way. */
 			frame_alloc_prezero(PREZERO_BATCH);
 			vcpu_turn(v);

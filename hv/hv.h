@@ -47,6 +47,12 @@ void hv_remove(struct guest *g);
 /* Makes CPU `cpu` leave its guest or its idling (NMI). Does nothing on the calling CPU. */
 void hv_kick(unsigned cpu);
 
+/*
+ * Runs f(context) on CPU `cpu` between its turns and waits until it has. On the boot CPU, outside
+ * any epoch section; the CPUs are in hv_cpu_loop, or about to be.
+ */
+void hv_call(unsigned cpu, void (*f)(void *context), void *context);
+
 /* What runs on the boot CPU between turns of guests; set by the console. True: it did something. */
 void hv_set_poll(bool (*poll)(void));
 

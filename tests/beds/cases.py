@@ -799,3 +799,22 @@ def faults_are_survived(s):
     rows = [r for r in s.rows("audit") if r["what"] == "faults"]
     assert len(rows) == 1 and rows[0]["violations"] == 0, rows
     s.quit()
+
+
+@case(beds=ALL, cpus=2, guests=[("touch", "mem=16M cpu=1 \"%s\"" % TOUCH)])
+def areas_are_dropped_and_reused(s):
+    """On the machine's own MMU, while the other CPU runs a guest, and while it is idle."""
+    s.expect(r"touch\| touch: done 3 pages")
+    assert [r["test"] for r in s.rows("test")] == ["kvirt"]
+    before = {r["use"]: r["bytes"] for r in s.rows("mem")}
+    for state in ("running", "paused"):
+        assert s.guest("touch")["state"] == state
+        assert s.rows("test kvirt") == [{"test": "kvirt", "passed": True}]
+        if state == "running":
+            s.do("pause touch")
+    after = {r["use"]: r["bytes"] for r in s.rows("mem")}
+    assert after["host-table"] - before["host-table"] < 64 << 10, (before, after)
+    assert "no test 'x'" in s.fails("test x")
+    s.sound()
+    s.machine.send("quit\n")
+    s.machine.wait(60)
