@@ -32,7 +32,10 @@ test: deps
 	@bash tests/sum.sh $(OUT) $(PARTS)
 
 # Benchmarks are of the build without contract checks; the checked one is counted for comparison.
-bench: build
+# Those of the memory manager are an ordinary program; INSTR=1 counts its instructions as well.
+bench: build $(OUT)/bench-mm/run $(if $(INSTR),$(OUT)/bench-instr/run)
 	@$(MAKE) --no-print-directory OUT=$(OUT)/unchecked CHECKED=0 build
 	@$(PY) tests/bench/bench.py --kernel $(OUT)/unchecked/nestling.elf --checked $(OUT)/nestling.elf \
 		--guests $(OUT)/guest --out $(OUT)/bench.json
+	@$(PY) tests/bench/mm.py --run $(OUT)/bench-mm/run $(if $(INSTR),--instr $(OUT)/bench-instr/run) \
+		--append --out $(OUT)/bench.json

@@ -67,7 +67,12 @@ $(OUT)/bench-mm/%.o: %.c | deps
 	@mkdir -p $(@D)
 	@$(HOST_CC) $(BENCH_FLAGS) -c $< -o $@
 
-$(OUT)/bench-instr/%.o: %.c | deps
+# valgrind is needed for counting only.
+$(OUT)/valgrind.stamp: | deps
+	@sh configs/install.sh valgrind
+	@touch $@
+
+$(OUT)/bench-instr/%.o: %.c | $(OUT)/valgrind.stamp
 	@mkdir -p $(@D)
 	@$(HOST_CC) $(BENCH_FLAGS) -DINSTR -c $< -o $@
 

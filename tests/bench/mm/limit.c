@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/mman.h>
 
+#include "base/panic.h"
 #include "tests/bench/mm/bench.h"
 
 #define LEAF	UINT64_C(0x8f7)
@@ -225,18 +226,48 @@ static void stack_fill(void)
 		stack[stack_top] = stack_top;
 }
 
+/* What each frame is, and how many of a kind are in use: an allocator must know that much. */
+static struct slot {
+	volatile uint32_t refs;
+	volatile uint8_t kind;
+} __attribute__((aligned(32))) slots[BENCH_PAGES];
+static volatile int64_t used[8];
+
+static inline uint32_t frame_pop(uint8_t kind)
+{
+	volatile unsigned *top = &stack_top;
+	unsigned n = *top;
+	uint32_t frame;
+
+	if (n == 0)
+		panic("the limit has run out of frames");
+	frame = *(volatile uint32_t *)&stack[n - 1];
+	*top = n - 1;
+	if (slots[frame].refs != 0)
+		panic("the limit's frame %u is in use", frame);
+	slots[frame].refs = 1;
+	slots[frame].kind = kind;
+	used[kind]++;
+	return frame;
+}
+
+static inline void frame_push(uint32_t frame)
+{
+	volatile unsigned *top = &stack_top;
+	unsigned n = *top;
+
+	if (slots[frame].refs != 1)
+		panic("the limit's frame %u is not in use", frame);
+	slots[frame].refs = 0;
+	used[slots[frame].kind]--;
+	*(volatile uint32_t *)&stack[n] = frame;
+	*top = n + 1;
+}
+
 static void pair_0(void)
 {
-	uint64_t sum = 0;
-
-	for (uint64_t i = 0; i < BENCH_PAGES; i++) {
-		volatile uint32_t *s = stack;
-		uint32_t frame = s[--*(volatile unsigned *)&stack_top];
-
-		sum += frame;
-		s[(*(volatile unsigned *)&stack_top)++] = frame;
-	}
-	bench_sink = sum;
+	for (uint64_t i = 0; i < BENCH_PAGES; i++)
+		frame_push(frame_pop(i & 7));
 }
 
 const struct work limit_works[] = {

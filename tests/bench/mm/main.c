@@ -222,7 +222,6 @@ static void memory_init(void)
 	madvise((void *)LINEAR_BASE, BENCH_RAM, MADV_HUGEPAGE);
 	for (uint64_t at = 0; at < BENCH_RAM; at += PAGE_SIZE)
 		*(volatile uint64_t *)(LINEAR_BASE + at) = 0;
-	memset((void *)META_BASE, 0, 0);
 	if (ept_setup(0xf0106734141 | 1 << 17, 46, why, sizeof(why)) != 0) {
 		fprintf(stderr, "%s\n", why);
 		exit(2);

@@ -423,6 +423,6 @@ static void same_table(unsigned thread)
 
 const struct pair_work table_pairs[] = {
 	{ "W6b", NULL, 2 * SMALL, fresh, separate, gone },
-	{ "W7", "limit.W7", 40 * TABLE, fresh, same_table, gone },
+	{ "W7", "limit.W7.fair", 40 * TABLE, fresh, same_table, gone },
 	{ 0 },
 };
