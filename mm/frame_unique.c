@@ -2,6 +2,7 @@
 #include "mm/frame_unique.h"
 
 #include "base/err.h"
+#include "mm/buddy.h"
 #include "mm/frame_inside.h"
 #include "mm/frame_stack.h"
 
@@ -64,6 +65,22 @@ void frame_unique_drop(struct frame *f)
 	check_free_to_change(f);
 	atomic_store_explicit(&f->refs, FRAME_BUSY, memory_order_relaxed);
 	frame_finish(f);
+}
+
+void frame_reset_unused(struct frame *f)
+{
+	uint64_t bytes = frame_size(f);
+
+	check_free_to_change(f);
+	atomic_store_explicit(&f->refs, FRAME_BUSY, memory_order_relaxed);
+	frame_destroy(f);
+	frame_book(frame_cpu(), (enum frame_kind)f->kind, -(int64_t)bytes);
+	f->kind = FRAME_FREE;
+	/* Under the lock, as all that frame_from_unused looks at. */
+	spin_lock(&buddy.lock);
+	buddy.total -= bytes;
+	atomic_store_explicit(&f->refs, FRAME_UNUSED, memory_order_release);
+	spin_unlock(&buddy.lock);
 }
 
 hpa_t frame_unique_into_raw(struct frame *f)

@@ -38,6 +38,13 @@ void frame_repurpose(struct frame *f, enum frame_kind kind);
 /* Ends it, as the last frame_put would. Panics unless `f` is unique, in no list. */
 void frame_unique_drop(struct frame *f);
 
+/*
+ * Ends it without giving it to the allocator: its destructor runs, it is UNUSED, and its bytes are
+ * no part of the total any more; frame_from_unused finds it again. Panics unless `f` is unique, in
+ * no list.
+ */
+void frame_reset_unused(struct frame *f);
+
 /* As frame_into_raw and frame_from_raw, for a unique frame. */
 hpa_t frame_unique_into_raw(struct frame *f);
 struct frame *frame_unique_from_raw(hpa_t at);

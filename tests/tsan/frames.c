@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Frames and their allocator: no page has two owners, and the last put happens once. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/err.h"
 #include "mm/frame_alloc.h"
 #include "mm/frame_block.h"
 #include "mm/frame_list.h"
 #include "mm/frame_unique.h"
+#include "mm/segment.h"
 #include "tests/host/arena.h"
 #include "tests/host/random.h"
 #include "tests/tsan/threads.h"
@@ -406,6 +408,71 @@ void test_frame_lists(void)
 	CHECK(sum != 0);
 	frame_list_drop(&common);
 	threads_settle(THREADS);
+	audit();
+	arena_fini();
+}
+
+/* --- memory without an owner: who comes first has it -------------------------------------------
+ */
+
+#define UNCLAIMED 1024 /* the upper half of the arena */
+
+static _Atomic uint64_t claimed; /* frames */
+
+static void claim_some(uint64_t *rng)
+{
+	uint64_t at = UNCLAIMED + random_below(rng, UNCLAIMED), n = random_below(rng, 8);
+	struct frame *f;
+	struct segment s;
+
+	if (n == 0 && frame_from_unused(hpa(at << PAGE_SHIFT), FRAME_GUEST, &f) == 0) {
+		claim(f);
+		atomic_fetch_add(&claimed, 1);
+		give_back(f);
+	} else if (segment_from_unused(hpa(at << PAGE_SHIFT), hpa((at + n) << PAGE_SHIFT),
+				       FRAME_GUEST, &s) == 0) {
+		atomic_fetch_add(&claimed, segment_frames(&s));
+		while ((f = segment_next(&s)) != NULL) {
+			claim(f);
+			give_back(f);
+		}
+	}
+}
+
+/* Others allocate and give back meanwhile what was claimed before: blocks grow out of it. */
+static void claim_worker(unsigned cpu)
+{
+	static const unsigned orders[] = { 0, 0, 1, 3, 5 };
+	uint64_t rng = thread_seed(cpu);
+
+	for (unsigned i = 0; i < ROUNDS / 4; i++) {
+		struct frame *f = frame_alloc(orders[random_below(&rng, 5)], FRAME_GUEST, 0);
+
+		claim_some(&rng);
+		if (f != NULL) {
+			claim(f);
+			give_back(f);
+		}
+		if (i % 50 == 0)
+			frame_alloc_drain();
+	}
+}
+
+void test_frame_from_unused(void)
+{
+	struct frame_account a;
+
+	arena_init(ARENA);
+	frame_alloc_forget();
+	memset(frame_slot(0), 0, ARENA / PAGE_SIZE * sizeof(struct frame));
+	frame_alloc_add(hpa(0), UNCLAIMED << PAGE_SHIFT);
+	atomic_store(&claimed, 0);
+	threads_run(THREADS, claim_worker);
+	threads_settle(THREADS);
+	frame_account(&a);
+	CHECK(atomic_load(&claimed) != 0);
+	CHECK(a.by_kind[FRAME_GUEST] == 0);
+	CHECK(a.by_kind[FRAME_FREE] == (UNCLAIMED + atomic_load(&claimed)) << PAGE_SHIFT);
 	audit();
 	arena_fini();
 }

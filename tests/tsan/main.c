@@ -21,6 +21,7 @@ static const struct {
 	{ "unique for a while", test_frame_to_unique },
 	{ "blocks split and joined", test_frame_shapes },
 	{ "lists of frames", test_frame_lists },
+	{ "memory without an owner", test_frame_from_unused },
 	{ "engine, EPT", test_engine_ept },
 	{ "engine, NPT", test_engine_npt },
 	{ "engine, fake format", test_engine_fake },

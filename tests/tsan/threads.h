@@ -44,6 +44,7 @@ void test_frame_from_in_use(void);
 void test_frame_to_unique(void);
 void test_frame_shapes(void);
 void test_frame_lists(void);
+void test_frame_from_unused(void);
 void test_engine_ept(void);
 void test_engine_npt(void);
 void test_engine_fake(void);

@@ -262,6 +262,34 @@ static void test_from_unused(void)
 	arena_fini();
 }
 
+/* Back to nobody, a block as a whole, past the allocator; and taken from there again. */
+static void test_reset(void)
+{
+	struct frame_account before, during;
+	struct frame *f, *got;
+
+	arena_init(ARENA);
+	watch();
+	frame_account(&before);
+	f = take_unique(FRAME_ORDER_2M);
+	frame_reset_unused(f);
+	CU_ASSERT_EQUAL(ended.runs[FRAME_GUEST], 1);
+	CU_ASSERT_EQUAL(ended.refs, FRAME_BUSY);
+	frame_account(&during);
+	CU_ASSERT_EQUAL(during.total, before.total - SIZE_2M);
+	CU_ASSERT_EQUAL(during.by_kind[FRAME_GUEST], 0);
+	CU_ASSERT_EQUAL(frame_audit(tell), 0);
+	for (unsigned i = 0; i < 512; i++)
+		CU_ASSERT_EQUAL(frame_from_unused(frame_hpa(f + i), FRAME_GUEST, &got), 0);
+	for (unsigned i = 0; i < 512; i++)
+		frame_put(f + i);
+	frame_alloc_drain();
+	frame_account(&during);
+	CU_ASSERT_EQUAL(memcmp(&before, &during, sizeof(before)), 0);
+	unwatch();
+	arena_fini();
+}
+
 void suite_unique(void);
 void suite_unique(void)
 {
@@ -274,4 +302,5 @@ void suite_unique(void)
 	CU_add_test(s, "repurpose fails", test_repurpose_fails);
 	CU_add_test(s, "drop", test_drop);
 	CU_add_test(s, "from unused", test_from_unused);
+	CU_add_test(s, "reset", test_reset);
 }
