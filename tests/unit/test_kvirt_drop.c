@@ -387,6 +387,111 @@ static void test_random(void)
 	end();
 }
 
+/* --- every schedule of three CPUs --- */
+
+/*
+ * CPU 0 drops, reaps and maps; the others learn of the area there is, use what they know, and
+ * flush. What they know is right until they flush: its memory, or, once it is dropped, a fault.
+ */
+static const char *const programs[CPUS] = { "drmdrm", "luflu", "luf" };
+
+#define STEPS (6 + 5 + 3)
+
+static struct {
+	struct kvirt_area *area;
+	uint64_t va, word;
+	struct {
+		uint64_t va, word; /* word 0: knows of none */
+	} known[CPUS];
+	bool bad;
+} world;
+
+static void world_map(void)
+{
+	struct frame *f;
+
+	world.word = ++next_serial;
+	world.area = new_area(world.word, &f);
+	world.va = kvirt_start(world.area).hva;
+}
+
+static void world_use(unsigned cpu)
+{
+	uint64_t word = world.known[cpu].word, got;
+
+	if (word == 0)
+		return;
+	got = read_on(cpu, world.known[cpu].va);
+	world.bad |= got != word && (got != 0 || (world.area != NULL && world.word == word));
+}
+
+static void world_step(unsigned cpu, char step)
+{
+	on(cpu);
+	switch (step) {
+	case 'd':
+		kvirt_drop(world.area);
+		world.area = NULL;
+		break;
+	case 'r':
+		kvirt_reap(UINT32_MAX);
+		epoch_drain();
+		break;
+	case 'm':
+		world_map();
+		break;
+	case 'l':
+		world.known[cpu].va = world.va;
+		world.known[cpu].word = world.area != NULL ? world.word : 0;
+		break;
+	case 'u':
+		world_use(cpu);
+		break;
+	default:
+		kspace_tlb_flush();
+	}
+}
+
+static uint64_t try_schedules(uint8_t *order, unsigned len, const char *const *left)
+{
+	uint64_t tried = 0;
+
+	if (len == STEPS) {
+		const char *at[CPUS] = { programs[0], programs[1], programs[2] };
+
+		memset(world.known, 0, sizeof(world.known));
+		for (unsigned i = 0; i < STEPS; i++)
+			world_step(order[i], *at[order[i]]++);
+		on(0);
+		settle();
+		return 1;
+	}
+	for (uint8_t cpu = 0; cpu < CPUS; cpu++) {
+		const char *rest[CPUS] = { left[0], left[1], left[2] };
+
+		if (*rest[cpu] == '\0')
+			continue;
+		rest[cpu]++;
+		order[len] = cpu;
+		tried += try_schedules(order, len + 1, rest);
+	}
+	return tried;
+}
+
+static void test_every_schedule(void)
+{
+	uint8_t order[STEPS];
+
+	begin();
+	memset(&world, 0, sizeof(world));
+	world_map();
+	CU_ASSERT_EQUAL(try_schedules(order, 0, programs), 168168); /* 14! / (6! 5! 3!) */
+	CU_ASSERT_FALSE(world.bad);
+	CU_ASSERT_EQUAL(kicked, 0);
+	kvirt_drop(world.area);
+	end();
+}
+
 void suite_kvirt_drop(void);
 void suite_kvirt_drop(void)
 {
@@ -401,4 +506,5 @@ void suite_kvirt_drop(void)
 	CU_add_test(s, "tables wait", test_tables_wait);
 	CU_add_test(s, "large after small", test_large_after_small);
 	CU_add_test(s, "random", test_random);
+	CU_add_test(s, "every schedule", test_every_schedule);
 }
