@@ -294,6 +294,8 @@ static int engine_open(struct pt_cursor *c, struct pt *pt, uint64_t start, uint6
 {
 	struct frame *node;
 
+	if (FMT_ROOT_FIXED && pt->kernel != NULL)
+		pt = pt->kernel;
 	if (!range_small(start, end))
 		return open_any(c, pt, start, end, change);
 	cursor_init(c, pt, start, end, change);

@@ -134,6 +134,8 @@ static void engine_free_table(struct epoch_item *item)
 static int engine_init(struct pt *pt)
 {
 	atomic_store_explicit(&pt->nodes, 0, memory_order_relaxed);
+	atomic_store_explicit(&pt->sharers, 0, memory_order_relaxed);
+	pt->kernel = NULL;
 	tlb_domain_init(&pt->tlb);
 	pt->root = node_alloc(NULL, pt, FMT_LEVELS, ALLOC_ZERO);
 	if (pt->root == NULL)
@@ -147,6 +149,7 @@ static void engine_destroy(struct pt *pt)
 {
 	REQUIRES(atomic_load(&pt->tlb.inside) == 0);
 	REQUIRES(!rw_is_held(&pt->root->lock));
+	REQUIRES(atomic_load(&pt->sharers) == 0);
 	node_free(pt->root);
 	pt->root = NULL;
 }

@@ -46,3 +46,58 @@ static inline uint64_t fmt_rights_mask(unsigned level)
 #include "mm/engine.h"
 
 const struct pt_ops host_pt_ops = { ENGINE_OPS };
+
+#define KERNEL_FIRST 256 /* of the root's entries */
+
+/* Precondition: the root is locked. */
+static int root_fill(struct pt *kernel)
+{
+	const pt_entry_t *entries = pt_entries(kernel->root);
+
+	for (unsigned i = KERNEL_FIRST; i < PT_ENTRIES; i++) {
+		struct frame *node;
+
+		if (pt_entry_load(&entries[i]) != 0)
+			continue;
+		node = node_alloc(NULL, kernel, FMT_LEVELS - 1, ALLOC_ZERO);
+		if (node == NULL)
+			return -ENOMEM;
+		rw_write_unlock(&node->lock);
+		entry_set_new(kernel->root, i, fmt_table(frame_hpa(node), FMT_LEVELS));
+	}
+	return 0;
+}
+
+int host_pt_share(struct pt *pt, struct pt *kernel)
+{
+	int err = engine_init(pt);
+
+	REQUIRES(kernel->ops == &host_pt_ops && kernel->kernel == NULL);
+	if (err != 0)
+		return err;
+	rw_write_lock(&kernel->root->lock);
+	err = root_fill(kernel);
+	for (unsigned i = KERNEL_FIRST; err == 0 && i < PT_ENTRIES; i++)
+		pt_entry_store(&pt_entries(pt->root)[i],
+			       pt_entry_load(&pt_entries(kernel->root)[i]));
+	rw_write_unlock(&kernel->root->lock);
+	if (err != 0) {
+		engine_destroy(pt);
+		return err;
+	}
+	pt->ops = &host_pt_ops;
+	pt->kernel = kernel;
+	atomic_fetch_add(&kernel->sharers, 1);
+	return 0;
+}
+
+void host_pt_unshare(struct pt *pt)
+{
+	struct pt *kernel = pt->kernel;
+
+	REQUIRES(kernel != NULL);
+	/* The root counts no entry as its own, so nothing below it goes with it. */
+	ENSURES(pt->root->present == 0);
+	engine_destroy(pt);
+	atomic_fetch_sub(&kernel->sharers, 1);
+}
