@@ -106,8 +106,8 @@ struct pt {
 	void *top; /* the root's entries */
 	struct tlb_domain tlb;
 	_Atomic uint64_t nodes; /* page-table nodes in the tree, root included */
-	/* Host tables only: whose tables its root points to (mm/host_pt.h), NULL for those that have
-	 * their own; and how many point to this one's. */
+	/* Host tables only: whose tables its root points to (mm/host_pt.h), NULL for those that
+	 * have their own; and how many point to this one's. */
 	struct pt *kernel;
 	_Atomic unsigned sharers;
 };
