@@ -26,7 +26,8 @@ bool frame_alloc_fails(void);
 
 /*
  * One block of 2^order frames (order <= FRAME_ORDER_1G), aligned to its size, tracked, with one
- * reference that the caller owns; give it back with frame_put. NULL: no memory of that shape.
+ * reference that the caller owns; give it back with frame_put. NULL: no memory of that shape; what
+ * other CPUs keep in their stacks, at most 512 KiB each, is not looked at.
  */
 static inline struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags)
 {
