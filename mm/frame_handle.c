@@ -24,12 +24,15 @@ static enum frame_state state_of(uint32_t refs)
 
 enum frame_state frame_state(const struct frame *f)
 {
-	struct frame *head = frame_block_around((struct frame *)f, true);
 	enum frame_state state;
+	struct frame *head;
 
-	if (head == NULL)
-		return FRAME_STATE_UNUSED;
-	state = state_of(atomic_load_explicit(&head->refs, memory_order_acquire));
+	do {
+		head = frame_block_around((struct frame *)f, true);
+		if (head == NULL)
+			return FRAME_STATE_UNUSED;
+		state = state_of(atomic_load_explicit(&head->refs, memory_order_acquire));
+	} while (state == FRAME_STATE_UNUSED); /* joined to a larger block since we found it */
 	return head == f || state == FRAME_STATE_FREE ? state : FRAME_STATE_TAIL;
 }
 
@@ -132,28 +135,36 @@ static uint32_t get_if_shared(struct frame *head)
 	return refs;
 }
 
+/* `head` was that of `f`, with a count word that is not shared. 0: look again. */
+static int in_use_error(struct frame *f, const struct frame *head, uint32_t refs)
+{
+	enum frame_state state = state_of(refs);
+
+	/* What reads UNUSED may have been joined to a block, or is the tail of a free one. */
+	if (state == FRAME_STATE_UNUSED || frame_head(f) != head)
+		state = frame_state(f);
+	return state == FRAME_STATE_SHARED || state == FRAME_STATE_TAIL ? 0 : state_error(state);
+}
+
 int frame_from_in_use(hpa_t at, struct frame **f)
 {
 	int err = check_address(at);
 
 	while (err == 0) {
-		struct frame *at_slot = frame_slot(at.hpa >> PAGE_SHIFT);
-		struct frame *head = frame_head(at_slot);
+		struct frame *slot = frame_slot(at.hpa >> PAGE_SHIFT), *head = frame_head(slot);
 		uint32_t refs = get_if_shared(head);
 
-		if (frame_refs_shared(refs)) {
-			/* Blocks change their shape only in the hands of the one that holds them:
-			 * now that we do, what it reaches is final. */
-			if (frame_head(at_slot) == head) {
-				*f = head;
-				return 0;
-			}
-			frame_put(head);
-		} else if (frame_head(at_slot) == head) {
-			err = state_error(state_of(refs));
-			if (err == -ENOENT && frame_state(at_slot) == FRAME_STATE_FREE)
-				err = -EPERM;
+		if (!frame_refs_shared(refs)) {
+			err = in_use_error(slot, head, refs);
+			continue;
 		}
+		/* Blocks change their shape only in the hands of the one who holds them alone: now
+		 * that we hold it, what it reaches is final. */
+		if (frame_head(slot) == head) {
+			*f = head;
+			break;
+		}
+		frame_put(head);
 	}
 	return err;
 }
