@@ -5,7 +5,6 @@
 #include "base/list.h"
 #include "mm/frame_alloc.h"
 #include "mm/frame_inside.h"
-#include "mm/frame_stack.h"
 
 uint64_t frame_limit;
 
@@ -14,7 +13,7 @@ static struct {
 } regions[FRAME_REGIONS];
 static unsigned region_count;
 
-static void (*destructors[FRAME_KINDS])(struct frame *f);
+void (*frame_destructors[FRAME_KINDS])(struct frame *f);
 
 void frame_init_region(hpa_t start, uint64_t bytes)
 {
@@ -165,8 +164,8 @@ bool frame_drop(struct frame *f)
 
 void frame_destroy(struct frame *f)
 {
-	if (destructors[f->kind] != NULL)
-		destructors[f->kind](f);
+	if (frame_destructors[f->kind] != NULL)
+		frame_destructors[f->kind](f);
 }
 
 /* Not inlined: the short way through frame_put keeps no registers. */
@@ -204,8 +203,8 @@ void frame_finish_zeroed(struct frame *f)
 
 void frame_put(struct frame *f)
 {
-	if (drop(f) && (destructors[f->kind] != NULL || !frame_release_fast(f)))
-		frame_finish(f);
+	if (drop(f))
+		frame_end(f);
 }
 
 static void frame_finish_item(struct epoch_item *item)
@@ -246,5 +245,5 @@ const char *frame_kind_name(enum frame_kind kind)
 
 void frame_set_destructor(enum frame_kind kind, void (*destroy)(struct frame *f))
 {
-	destructors[kind] = destroy;
+	frame_destructors[kind] = destroy;
 }

@@ -128,7 +128,7 @@ static void zero_frames(struct frame *f, uint64_t n)
 }
 
 static __attribute__((noinline)) struct frame *alloc_single_slowly(enum frame_kind kind,
-								   unsigned flags)
+								   unsigned flags, uint32_t refs)
 {
 	struct frame_cpu *c = frame_cpu();
 	bool zero = false;
@@ -138,19 +138,21 @@ static __attribute__((noinline)) struct frame *alloc_single_slowly(enum frame_ki
 		return NULL;
 	if ((flags & ALLOC_ZERO) != 0 && !zero)
 		zero_frames(f, 1);
-	return frame_hand_out(c, f, kind);
+	return frame_hand_out(c, f, kind, refs);
 }
 
-static inline struct frame *block_hand_out(struct frame *f, unsigned order, enum frame_kind kind)
+static inline struct frame *block_hand_out(struct frame *f, unsigned order, enum frame_kind kind,
+					   uint32_t refs)
 {
 	f->kind = (uint8_t)kind;
 	frame_book(frame_cpu(), kind, (int64_t)(PAGE_SIZE << order));
-	atomic_store_explicit(&f->refs, FRAME_BUSY + 1, memory_order_release);
+	atomic_store_explicit(&f->link.list, 0, memory_order_relaxed);
+	atomic_store_explicit(&f->refs, refs, memory_order_release);
 	return f;
 }
 
 static __attribute__((noinline)) struct frame *
-block_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags)
+block_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags, uint32_t refs)
 {
 	struct frame *f = block_alloc(order);
 
@@ -158,21 +160,22 @@ block_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags)
 		return NULL;
 	if ((flags & ALLOC_ZERO) != 0)
 		zero_frames(f, UINT64_C(1) << order);
-	return block_hand_out(f, order, kind);
+	return block_hand_out(f, order, kind, refs);
 }
 
-struct frame *frame_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags)
+struct frame *frame_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags,
+				 uint32_t refs)
 {
 	struct frame *f;
 
 	if (order == 0)
-		return alloc_single_slowly(kind, flags);
+		return alloc_single_slowly(kind, flags, refs);
 	if (order == FRAME_ORDER_2M && flags == 0) {
 		f = buddy_recent_take();
 		if (f != NULL)
-			return block_hand_out(f, FRAME_ORDER_2M, kind);
+			return block_hand_out(f, FRAME_ORDER_2M, kind, refs);
 	}
-	return block_alloc_slowly(order, kind, flags);
+	return block_alloc_slowly(order, kind, flags, refs);
 }
 
 static struct frame *run_try(uint64_t n, uint64_t align)

@@ -19,17 +19,15 @@
 /* Flags of an allocation. */
 #define ALLOC_ZERO 1u /* the memory reads as zero */
 
-/* What frame_alloc does when the short way does not lead there. */
-struct frame *frame_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags);
+/* What the allocations do when the short way does not lead there. */
+struct frame *frame_alloc_slowly(unsigned order, enum frame_kind kind, unsigned flags,
+				 uint32_t refs);
 /* Is it this allocation that shall fail? (frame_alloc_fail_after) */
 bool frame_alloc_fails(void);
 
-/*
- * One block of 2^order frames (order <= FRAME_ORDER_1G), aligned to its size, tracked, with one
- * reference that the caller owns; give it back with frame_put. NULL: no memory of that shape; what
- * other CPUs keep in their stacks, at most 512 KiB each, is not looked at.
- */
-static inline struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags)
+/* As frame_alloc; the count word is `refs`: one reference, or unique. Inlined for its short way. */
+static inline struct frame *frame_alloc_as(unsigned order, enum frame_kind kind, unsigned flags,
+					   uint32_t refs)
 {
 	REQUIRES(order <= FRAME_ORDER_1G && kind != FRAME_FREE);
 	if (CHECKED && frame_alloc_fails())
@@ -39,9 +37,28 @@ static inline struct frame *frame_alloc(unsigned order, enum frame_kind kind, un
 		struct frame_stack *s = (flags & ALLOC_ZERO) != 0 ? &c->zeroed : &c->any;
 
 		if (__builtin_expect(s->count != 0, 1))
-			return frame_hand_out(c, frame_stack_pop(s), kind);
+			return frame_hand_out(c, frame_stack_pop(s), kind, refs);
 	}
-	return frame_alloc_slowly(order, kind, flags);
+	return frame_alloc_slowly(order, kind, flags, refs);
+}
+
+/*
+ * One block of 2^order frames (order <= FRAME_ORDER_1G), aligned to its size, tracked, with one
+ * reference that the caller owns; give it back with frame_put. NULL: no memory of that shape; what
+ * other CPUs keep in their stacks, at most 512 KiB each, is not looked at.
+ */
+static inline struct frame *frame_alloc(unsigned order, enum frame_kind kind, unsigned flags)
+{
+	return frame_alloc_as(order, kind, flags, FRAME_BUSY + 1);
+}
+
+/*
+ * The same, unique and in no list (mm/frame_unique.h); give it back with frame_unique_drop. The
+ * pair needs no locked instruction: nobody else can get hold of the frame meanwhile.
+ */
+static inline struct frame *frame_alloc_unique(unsigned order, enum frame_kind kind, unsigned flags)
+{
+	return frame_alloc_as(order, kind, flags, FRAME_UNIQUE);
 }
 
 /*

@@ -22,6 +22,7 @@
 #define MM_FRAME_INSIDE_H
 
 #include "mm/frame.h"
+#include "mm/frame_stack.h"
 
 extern _Atomic uint32_t frame_reshaped;
 
@@ -70,7 +71,16 @@ bool frame_range_at(uint64_t first, uint64_t end);
 __attribute__((format(printf, 3, 4))) void
 frame_complain(void (*report)(const char *text), uint64_t *violations, const char *fmt, ...);
 
+extern void (*frame_destructors[FRAME_KINDS])(struct frame *f);
+
 /* Runs the destructor of its kind. The frame is BUSY. */
 void frame_destroy(struct frame *f);
+
+/* As frame_finish, which it calls unless there is a short way. The frame is BUSY. */
+static inline void frame_end(struct frame *f)
+{
+	if (frame_destructors[f->kind] != NULL || !frame_release_fast(f))
+		frame_finish(f);
+}
 
 #endif

@@ -101,14 +101,16 @@ static inline bool frame_release_fast(struct frame *f)
 	return true;
 }
 
-/* A single frame that was CACHED, for its new owner. */
+/* A single frame that was CACHED, for its new owner; `refs`: one reference, or unique. */
 static inline struct frame *frame_hand_out(struct frame_cpu *c, struct frame *f,
-					   enum frame_kind kind)
+					   enum frame_kind kind, uint32_t refs)
 {
 	INVARIANT(atomic_load_explicit(&f->refs, memory_order_relaxed) == FRAME_CACHED);
 	f->kind = (uint8_t)kind;
 	frame_book(c, kind, (int64_t)PAGE_SIZE);
-	atomic_store_explicit(&f->refs, FRAME_BUSY + 1, memory_order_release);
+	if (refs == FRAME_UNIQUE)
+		atomic_store_explicit(&f->link.list, 0, memory_order_relaxed);
+	atomic_store_explicit(&f->refs, refs, memory_order_release);
 	return f;
 }
 

@@ -4,7 +4,6 @@
 #include "base/err.h"
 #include "mm/buddy.h"
 #include "mm/frame_inside.h"
-#include "mm/frame_stack.h"
 
 int frame_to_unique(struct frame *f)
 {
@@ -22,7 +21,7 @@ int frame_to_unique(struct frame *f)
 		       : -EBUSY;
 }
 
-static void check_free_to_change(const struct frame *f)
+static inline void check_free_to_change(const struct frame *f)
 {
 	uint32_t refs = atomic_load_explicit(&f->refs, memory_order_relaxed);
 
@@ -64,7 +63,7 @@ void frame_unique_drop(struct frame *f)
 {
 	check_free_to_change(f);
 	atomic_store_explicit(&f->refs, FRAME_BUSY, memory_order_relaxed);
-	frame_finish(f);
+	frame_end(f);
 }
 
 void frame_reset_unused(struct frame *f)

@@ -26,11 +26,37 @@ static uint64_t booked(enum frame_kind kind)
 
 static struct frame *take_unique(unsigned order)
 {
-	struct frame *f = frame_alloc(order, FRAME_GUEST, 0);
+	struct frame *f = frame_alloc_unique(order, FRAME_GUEST, 0);
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-	CU_ASSERT_EQUAL_FATAL(frame_to_unique(f), 0);
+	CU_ASSERT_TRUE_FATAL(frame_is_unique(f));
 	return f;
+}
+
+/* Of every way through the allocator: unique, in no list, booked, zeroed if wanted. */
+static void test_alloc(void)
+{
+	static const unsigned orders[] = { 0, 0, 3, FRAME_ORDER_2M, FRAME_ORDER_2M };
+	struct frame *f;
+
+	arena_init(ARENA);
+	for (unsigned i = 0; i < 5; i++) {
+		f = take_unique(orders[i]);
+		CU_ASSERT_EQUAL(f->kind, FRAME_GUEST);
+		CU_ASSERT_EQUAL(booked(FRAME_GUEST), frame_size(f));
+		CU_ASSERT_EQUAL(atomic_load(&f->link.list), 0);
+		*(uint64_t *)hpa_ptr(frame_hpa(f)) = 1;
+		frame_unique_drop(f);
+		atomic_store(&f->link.list, UINT64_MAX); /* whatever is left there */
+		CU_ASSERT_EQUAL(booked(FRAME_GUEST), 0);
+	}
+	f = frame_alloc_unique(0, FRAME_GUEST, ALLOC_ZERO);
+	CU_ASSERT_EQUAL(*(uint64_t *)hpa_ptr(frame_hpa(f)), 0);
+	frame_unique_drop(f);
+	frame_alloc_fail_after(0);
+	CU_ASSERT_PTR_NULL(frame_alloc_unique(0, FRAME_GUEST, 0));
+	CU_ASSERT_EQUAL(frame_audit(tell), 0);
+	arena_fini();
 }
 
 static void get(void *f)
@@ -295,6 +321,7 @@ void suite_unique(void)
 {
 	CU_pSuite s = CU_add_suite("unique frames", NULL, NULL);
 
+	CU_add_test(s, "alloc", test_alloc);
 	CU_add_test(s, "convert", test_convert);
 	CU_add_test(s, "misuse", test_misuse);
 	CU_add_test(s, "word", test_word);

@@ -2,6 +2,7 @@
 /* W9: the frame allocator. A pair is one allocation and its end, by the last frame_put. */
 #include "base/panic.h"
 #include "mm/frame_alloc.h"
+#include "mm/frame_unique.h"
 #include "tests/bench/mm/bench.h"
 
 #define BULK  UINT64_C(65536)
@@ -27,6 +28,18 @@ static void pairs(unsigned order, uint64_t n)
 static void pair_0(void)
 {
 	pairs(FRAME_ORDER_4K, BENCH_PAGES);
+}
+
+/* The same for who shares it with nobody: no locked instruction. */
+static void pair_0_unique(void)
+{
+	for (uint64_t i = 0; i < BENCH_PAGES; i++) {
+		struct frame *f = frame_alloc_unique(FRAME_ORDER_4K, FRAME_GUEST, 0);
+
+		if (f == NULL)
+			panic("no memory");
+		frame_unique_drop(f);
+	}
 }
 
 static void pair_9(void)
@@ -67,6 +80,7 @@ static void batches(unsigned thread)
 
 const struct work frame_works[] = {
 	{ "W9.pair0", "limit.W9.pair0", BENCH_PAGES, NULL, pair_0, NULL },
+	{ "W9.pair0.unique", "limit.W9.pair0", BENCH_PAGES, NULL, pair_0_unique, NULL },
 	{ "W9.pair9", "limit.W9.pair0", BENCH_PAGES, NULL, pair_9, NULL },
 	{ "W9.bulk.alloc", NULL, BULK, NULL, bulk_alloc, bulk_free },
 	{ "W9.bulk.free", NULL, BULK, bulk_alloc, bulk_free, NULL },
