@@ -83,6 +83,7 @@ $(OUT)/nestling.iso: $(OUT)/nestling.elf $(TINY_IMAGES) configs/grub.cfg configs
 
 -include tests/unit/unit.mk
 -include tests/fuzz/fuzz.mk
+-include tests/protocol/protocol.mk
 -include tests/beds/beds.mk
 -include tests/tests.mk
 

@@ -5,13 +5,16 @@ PY := /usr/bin/python3
 # Address-space randomization can put a program where ThreadSanitizer keeps its shadow.
 NO_ASLR := setarch -R
 
-.PHONY: test test-unit test-model test-tsan test-machine ci lint bench
+.PHONY: test test-unit test-model test-protocol test-tsan test-machine ci lint bench
 
 test-unit: $(OUT)/unit/run
 	@$(OUT)/unit/run
 
 test-model: $(OUT)/model/run
 	@$(OUT)/model/run
+
+test-protocol: $(OUT)/protocol/run
+	@$(OUT)/protocol/run
 
 test-tsan: $(OUT)/tsan/run
 	@$(NO_ASLR) $(OUT)/tsan/run
@@ -26,7 +29,7 @@ lint: deps
 
 ci: test-machine
 
-PARTS := lint test-unit test-model test-tsan test-fuzz test-machine
+PARTS := lint test-unit test-model test-protocol test-tsan test-fuzz test-machine
 
 test: deps
 	@bash tests/sum.sh $(OUT) $(PARTS)

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Deliberate errors. Each must be found, and by the property that it breaks: for each exploration
+ * all other properties are blind. What the explorer misses here it would miss in the protocol.
+ */
+#include <stdio.h>
+
+#include "tests/protocol/flush.h"
+#include "tests/protocol/protocol.h"
+#include "tests/protocol/tree.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct job walk_0 = { WALK, 0, 1, false, "walk 0" };
+static const struct job look_0 = { LOOK, 0, 1, false, "look 0" };
+static const struct job map_0 = { MAP, 0, 1, true, "map 0" };
+static const struct job map_1 = { MAP, 1, 2, true, "map 1" };
+static const struct job map_2 = { MAP, 2, 3, true, "map 2" };
+static const struct job map_in_a = { MAP, 0, 2, true, "map 0 in a" };
+static const struct job unmap_a = { UNMAP, 0, 2, true, "unmap a" };
+
+struct tree_error {
+	const char *name;
+	enum tree_mutation mutation;
+	enum property breaks;
+	unsigned pages;
+	const struct job *jobs[2][2];
+};
+
+static const struct tree_error tree_errors[] = {
+	{ "a lock is not followed by a look at the stray mark",
+	  NO_STRAY_CHECK,
+	  R7,
+	  0x1,
+	  { { &map_0 }, { &unmap_a } } },
+	{ "the same", NO_STRAY_CHECK, R2, 0x1, { { &map_0 }, { &unmap_a } } },
+	{ "a table is marked as stray after its unlocking",
+	  STRAY_AFTER_UNLOCK,
+	  R7,
+	  0x1,
+	  { { &map_0 }, { &unmap_a } } },
+	{ "a child is published unlocked", BORN_UNLOCKED, R5, 0x0, { { &map_in_a }, { &map_1 } } },
+	{ "the same", BORN_UNLOCKED, R2, 0x0, { { &map_in_a }, { &map_0 } } },
+	{ "a table is freed without a grace period",
+	  NO_GRACE,
+	  R4,
+	  0x1,
+	  { { &walk_0 }, { &unmap_a } } },
+	{ "the same, and used for another place",
+	  NO_GRACE,
+	  R7,
+	  0x1,
+	  { { &map_0 }, { &unmap_a, &map_2 } } },
+	{ "the same, and used again for its place",
+	  NO_GRACE,
+	  LOCKS,
+	  0x1,
+	  { { &map_0 }, { &unmap_a, &map_0 } } },
+	{ "a grace period has one epoch", GRACE_OF_ONE, R4, 0x1, { { &walk_0 }, { &unmap_a } } },
+	{ "the same, and the table is used for another place",
+	  GRACE_OF_ONE,
+	  R7,
+	  0x1,
+	  { { &map_0 }, { &unmap_a, &map_2 } } },
+	{ "a table is deferred with the epoch of its cursor's section",
+	  OWN_EPOCH,
+	  R4,
+	  0x1,
+	  { { &walk_0 }, { &unmap_a } } },
+	{ "a section is not announced", NO_ANNOUNCEMENT, R4, 0x1, { { &walk_0 }, { &unmap_a } } },
+	{ "the epoch advances whoever is inside",
+	  ADVANCE_UNSEEN,
+	  R4,
+	  0x1,
+	  { { &walk_0 }, { &unmap_a } } },
+	{ "a table that was taken out is forgotten", NO_DEFER, END, 0x1, { { &unmap_a } } },
+	{ "the entry is cleared after its table was marked",
+	  CLEAR_AFTER_RETIRE,
+	  T5,
+	  0x1,
+	  { { &unmap_a } } },
+	{ "the entry is cleared after its table was deferred",
+	  CLEAR_AFTER_DEFER,
+	  R4,
+	  0x1,
+	  { { &walk_0 }, { &unmap_a } } },
+	{ "the entry is not read again under the parent's lock",
+	  NO_SECOND_LOOK,
+	  R3,
+	  0x0,
+	  { { &map_0 }, { &map_0 } } },
+	{ "the same", NO_SECOND_LOOK, COUNTS, 0x0, { { &map_0 }, { &map_1 } } },
+	{ "a reader lets writers in while it is in",
+	  READERS_LET_WRITERS_IN,
+	  R2,
+	  0x1,
+	  { { &look_0 }, { &map_0 } } },
+	{ "the same", READERS_LET_WRITERS_IN, LOCKS, 0x1, { { &look_0 }, { &map_0 } } },
+	{ "what is below the covering node is not locked", NO_SUBTREE, R5, 0x1, { { &map_in_a } } },
+	{ "the same", NO_SUBTREE, R2, 0x1, { { &map_in_a }, { &map_0 } } },
+	{ "one thread locks a child before its parent",
+	  CHILD_FIRST,
+	  DEADLOCK,
+	  0x1,
+	  { { &map_in_a }, { &unmap_a } } },
+};
+
+static void report_error(const char *model, const char *name, enum property breaks,
+			 const struct model *m, bool show)
+{
+	struct verdict v;
+
+	if (show)
+		printf("%s: %s\n", model, name);
+	explore(m, 1U << breaks, show, &v);
+	report(v.broken == breaks, "%s: %s: %s %s, %llu states, %u steps", model, name,
+	       property_name(breaks), v.broken == breaks ? "breaks" : "DOES NOT BREAK",
+	       (unsigned long long)v.states, v.depth);
+}
+
+void tree_mutations(bool show)
+{
+	for (unsigned i = 0; i < COUNT(tree_errors); i++) {
+		const struct tree_error *e = &tree_errors[i];
+
+		setup = (struct tree_setup){
+			.levels = 2,
+			.nodes = 3,
+			.threads = 2,
+			.pollers = 1,
+			.pages = e->pages,
+			.busy = e->breaks != DEADLOCK, /* a busy poller can always step */
+			.mutation = e->mutation,
+		};
+		for (unsigned t = 0; t < 2; t++)
+			for (unsigned k = 0; k < 2; k++)
+				setup.jobs[t][k] = e->jobs[t][k];
+		report_error("locks", e->name, e->breaks, tree_model(), show);
+	}
+}
+
+struct flush_error {
+	const char *name;
+	enum flush_mutation mutation;
+	enum property breaks;
+	enum errand a, b;
+	bool restless;
+};
+
+static const struct flush_error flush_errors[] = {
+	{ "the generation is read before `inside` is set", GENERATION_FIRST, TLB2, TAKE_0, 0,
+	  true },
+	{ "tlb_sync does not wait", NO_WAIT, TLB2, TAKE_0, 0, true },
+	{ "the same", NO_WAIT, TLB6, PROTECT_0, 0, true },
+	{ "the bump comes before the entry is cleared", BUMP_FIRST, TLB2, TAKE_0, 0, true },
+	{ "the frame is freed before the sync", PUT_BEFORE_SYNC, TLB2, TAKE_0, 0, true },
+	{ "nobody is kicked", NO_KICK, STUCK, TAKE_0, 0, false },
+	{ "a CPU forgets kicks after tlb_enter", KICK_CLEARED_LATE, STUCK, TAKE_0, 0, false },
+	{ "a CPU does not flush when it has to", NO_FLUSH, TLB2, TAKE_0, 0, true },
+	{ "`inside` is cleared before the CPU has left", LEAVE_EARLY, TLB2, TAKE_0, 0, true },
+	{ "the page is unlocked before the flush", UNLOCK_BEFORE_FLUSH, TLB1, TAKE_0, 0, true },
+	{ "the same, and mapped again meanwhile", UNLOCK_BEFORE_FLUSH, TLB1, TAKE_0, REPLACE_0,
+	  true },
+};
+
+void flush_mutations(bool show)
+{
+	for (unsigned i = 0; i < COUNT(flush_errors); i++) {
+		const struct flush_error *e = &flush_errors[i];
+
+		flush_setup = (struct flush_setup){
+			.cpus = 1,
+			.pages = 1,
+			.errands = { { e->a }, { e->b } },
+			.restless = e->restless,
+			.mutation = e->mutation,
+		};
+		report_error("flush", e->name, e->breaks, &flush_model, show);
+	}
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/* Where a thread is in its cursor, and what the two files of its steps share. */
+#ifndef TESTS_PROTOCOL_TREE_STEP_H
+#define TESTS_PROTOCOL_TREE_STEP_H
+
+#include "tests/protocol/tree.h"
+
+enum pc {
+	DONE,
+	ENTER_LOAD, /* epoch_enter: load the epoch, */
+	ENTER_SAY,  /* announce it */
+	WALK_LOAD,
+	COVER_LOAD, /* down to the covering node without a lock */
+	GROW_LOAD,  /* cover_grow */
+	FILL_LOCK,  /* cover_fill */
+	FILL_STRAY,
+	FILL_LOOK,
+	FILL_TAKE,
+	FILL_PUT,
+	FILL_LEAVE,
+	FILL_AGAIN, /* stray: unlock, start again */
+	FILL_FAIL,  /* no memory: unlock, give up */
+	CHILD_LOAD, /* the mutation that locks a child first */
+	CHILD_LOCK,
+	COVER_LOCK,
+	COVER_STRAY,
+	COVER_AGAIN,
+	SUB_LOAD, /* subtree_lock */
+	SUB_LOCK,
+	LOOK_LOAD,
+	SEAT_LOAD, /* cursor_descend_to */
+	SEAT_TAKE,
+	SEAT_PUT,
+	SEAT_LOCK, /* the mutation that publishes an unlocked child */
+	PUT,	   /* a new leaf */
+	UNMAP_LOAD,
+	UNMAP_CLEAR,
+	DETACH_LOAD,
+	DETACH_MARK,
+	DETACH_LEAVE,
+	DETACH_LATE, /* the mutation that marks too late */
+	CLEAR_LATE,  /* the mutations that clear too late */
+	DEFER,
+	CLOSE_LOAD, /* subtree_unlock */
+	CLOSE_LEAVE,
+	EXIT, /* epoch_exit */
+	PCS,
+};
+
+/* A thread about to step. */
+struct at {
+	struct tree *w;
+	struct thread *t;
+	const struct job *job;
+	unsigned me;
+};
+
+static inline bool mutated(enum tree_mutation m)
+{
+	return setup.mutation == m;
+}
+
+static inline unsigned slot_of(unsigned page, unsigned level)
+{
+	return page >> (level - 1) & 1;
+}
+
+/* The node in hand at a level. */
+static inline unsigned node_in(const struct at *a, unsigned level)
+{
+	return a->t->at[level - 1].node - 1U;
+}
+
+static inline void hold(struct at *a, unsigned level, unsigned raw)
+{
+	a->t->at[level - 1].node = raw - ENTRY_TABLE + 1;
+}
+
+static inline void let_go(struct at *a, unsigned level)
+{
+	a->t->at[level - 1].node = 0;
+	a->t->at[level - 1].slot = 0;
+}
+
+/* Loads an entry of the node in hand at `level`. */
+unsigned entry_look(struct at *a, unsigned level, unsigned slot);
+
+/* First and last slot of the node in hand at `level` that overlap the range. */
+unsigned slot_first(const struct at *a, unsigned level);
+unsigned slot_last(const struct at *a, unsigned level);
+
+/* Takes the lock of the node in hand at `level`. ENTERED: go on. */
+enum entered node_enter(struct at *a, unsigned level);
+void node_leave(struct at *a, unsigned level);
+
+/* A node for the slot of `page` in the node in hand at `level`: into the hand one level below.
+ * False: there is none. */
+bool node_make(struct at *a, unsigned level, unsigned page);
+
+/* The next cursor, or none. */
+void job_next(struct at *a);
+
+/* What follows when all is locked: tree_deed.c. */
+void deed_begin(struct at *a);
+
+/* The steps, by pc. */
+typedef bool step_fn(struct at *a);
+extern step_fn *const open_steps[PCS], *const deed_steps[PCS];
+
+#endif
