@@ -45,6 +45,8 @@ static const struct {
 	[R4] = { "R4", "nobody holds a node that was freed or is used for another place" },
 	[R5] = { "R5", "a cursor has locked every node of its range" },
 	[R7] = { "R7", "the covering node of a cursor is in the tree" },
+	[VIEW] = { "view", "the tree maps what the cursors have mapped, and a reader finds it" },
+	[WALKS] = { "walks", "a walk without a lock finds what was true while it lasted" },
 	[T5] = { "T5", "no stray node can be reached from the root" },
 	[COUNTS] = { "counts", "a node knows how many entries it has" },
 	[LOCKS] = { "locks", "a writer is alone, and who writes or unlocks holds the lock" },

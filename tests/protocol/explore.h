@@ -30,6 +30,8 @@ enum property {
 	R4,
 	R5,
 	R7,
+	VIEW,
+	WALKS,
 	T5,
 	COUNTS,
 	LOCKS,

@@ -239,8 +239,7 @@ static bool changer_step(struct flush *f, unsigned me)
 	return steps[f->changer[me].pc](f, &f->changer[me], me);
 }
 
-/* --- properties --------------------------------------------------------------------------------
- */
+/* --- properties ------------------------------------------------------------------------------ */
 
 /* A translation that CPU `cpu`, in the guest, can use or is about to. */
 static void check_use(const struct flush *f, unsigned cpu, const struct translation *t)

@@ -43,11 +43,70 @@ void sum_explore(struct sum *s, const struct model *m)
 	       v.text);
 }
 
+/* --- the explorer itself: counters that do not meet have as many states as there are tuples -- */
+
+#define COUNTERS 3
+#define COUNT_TO 9
+
+static void count_start(void *state)
+{
+	(void)state;
+}
+
+static bool count_step(void *state, unsigned actor)
+{
+	uint8_t *counter = state;
+
+	if (counter[actor] == COUNT_TO)
+		return false;
+	counter[actor]++;
+	return true;
+}
+
+static void count_check(const void *state)
+{
+	const uint8_t *counter = state;
+
+	if (counter[0] + counter[1] + counter[2] == COUNTERS * COUNT_TO)
+		explore_broken(R2, "the last state");
+}
+
+static bool count_end(const void *state)
+{
+	const uint8_t *counter = state;
+
+	return counter[0] + counter[1] + counter[2] == COUNTERS * COUNT_TO;
+}
+
+static const char *count_name(unsigned actor)
+{
+	static const char *const names[COUNTERS] = { "A", "B", "C" };
+
+	return names[actor];
+}
+
+static void explorer_itself(void)
+{
+	static const struct model m = {
+		8, COUNTERS, count_start, count_step, count_check, count_end, count_name,
+	};
+	struct verdict v;
+
+	explore(&m, 1U << STUCK | 1U << DEADLOCK, false, &v);
+	report(v.broken == HOLDS && v.states == 1000 && v.steps == 2700 && v.depth == 27,
+	       "explorer: 3 counters to 9: %llu states, %llu steps, %u deep",
+	       (unsigned long long)v.states, (unsigned long long)v.steps, v.depth);
+	explore(&m, WATCH_ALL, false, &v);
+	report(v.broken == R2 && v.depth == 27, "explorer: the last state is found: %u steps",
+	       v.depth);
+}
+
 int main(void)
 {
 	const char *trace = getenv("TRACE");
 	bool show = trace != NULL && trace[0] != '\0' && trace[0] != '0';
 
+	explorer_itself();
 	tree_mixes();
 	flush_mixes();
 	tree_mutations(show);

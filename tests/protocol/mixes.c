@@ -135,8 +135,7 @@ void tree_mixes(void)
 			family_explore(&families[i], first);
 }
 
-/* --- the flush model ----------------------------------------------------------------------------
- */
+/* --- the flush model ------------------------------------------------------------------------- */
 
 static const char *const errand_names[ERRANDS_ALL] = {
 	[ERRAND_NONE] = "nothing", [TAKE_0] = "unmap 0",      [TAKE_1] = "unmap 1",

@@ -11,96 +11,93 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
+/* Pages 0..3; a is [0, 2). With three levels a is [0, 4). */
 static const struct job walk_0 = { WALK, 0, 1, false, "walk 0" };
+static const struct job walk_1 = { WALK, 1, 2, false, "walk 1" };
 static const struct job look_0 = { LOOK, 0, 1, false, "look 0" };
 static const struct job map_0 = { MAP, 0, 1, true, "map 0" };
 static const struct job map_1 = { MAP, 1, 2, true, "map 1" };
 static const struct job map_2 = { MAP, 2, 3, true, "map 2" };
+static const struct job map_3 = { MAP, 3, 4, true, "map 3" };
 static const struct job map_in_a = { MAP, 0, 2, true, "map 0 in a" };
 static const struct job unmap_a = { UNMAP, 0, 2, true, "unmap a" };
+static const struct job unmap_a3 = { UNMAP, 0, 4, true, "unmap a" };
 
 struct tree_error {
 	const char *name;
 	enum tree_mutation mutation;
 	enum property breaks;
-	unsigned pages;
+	unsigned levels, pages;
 	const struct job *jobs[2][2];
 };
 
+#define NO_STRAY    "a lock is not followed by a look at the stray mark"
+#define LATE_STRAY  "a table is marked as stray after its unlocking"
+#define UNLOCKED    "a child is published unlocked"
+#define UNGRACEFUL  "a table is freed without a grace period"
+#define SHORT_GRACE "a grace period has one epoch"
+#define BLIND_FILL  "the entry is not read again under the parent's lock"
+#define RUDE	    "a reader lets writers in while it is in"
+#define TOP_ONLY    "what is below the covering node is not locked"
+
 static const struct tree_error tree_errors[] = {
-	{ "a lock is not followed by a look at the stray mark",
-	  NO_STRAY_CHECK,
-	  R7,
-	  0x1,
-	  { { &map_0 }, { &unmap_a } } },
-	{ "the same", NO_STRAY_CHECK, R2, 0x1, { { &map_0 }, { &unmap_a } } },
-	{ "a table is marked as stray after its unlocking",
-	  STRAY_AFTER_UNLOCK,
-	  R7,
-	  0x1,
-	  { { &map_0 }, { &unmap_a } } },
-	{ "a child is published unlocked", BORN_UNLOCKED, R5, 0x0, { { &map_in_a }, { &map_1 } } },
-	{ "the same", BORN_UNLOCKED, R2, 0x0, { { &map_in_a }, { &map_0 } } },
-	{ "a table is freed without a grace period",
-	  NO_GRACE,
-	  R4,
-	  0x1,
-	  { { &walk_0 }, { &unmap_a } } },
-	{ "the same, and used for another place",
-	  NO_GRACE,
-	  R7,
-	  0x1,
-	  { { &map_0 }, { &unmap_a, &map_2 } } },
-	{ "the same, and used again for its place",
-	  NO_GRACE,
-	  LOCKS,
-	  0x1,
-	  { { &map_0 }, { &unmap_a, &map_0 } } },
-	{ "a grace period has one epoch", GRACE_OF_ONE, R4, 0x1, { { &walk_0 }, { &unmap_a } } },
-	{ "the same, and the table is used for another place",
-	  GRACE_OF_ONE,
-	  R7,
-	  0x1,
-	  { { &map_0 }, { &unmap_a, &map_2 } } },
+	{ NO_STRAY, NO_STRAY_CHECK, R7, 2, 0x1, { { &map_0 }, { &unmap_a } } },
+	{ NO_STRAY, NO_STRAY_CHECK, R2, 2, 0x1, { { &map_0 }, { &unmap_a } } },
+	{ NO_STRAY, NO_STRAY_CHECK, VIEW, 2, 0x1, { { &map_0 }, { &unmap_a } } },
+	{ "a stray table is filled", FILL_STRAY_TABLES, R7, 3, 0x1, { { &map_2 }, { &unmap_a3 } } },
+	{ LATE_STRAY, STRAY_AFTER_UNLOCK, R7, 2, 0x1, { { &map_0 }, { &unmap_a } } },
+	{ LATE_STRAY, STRAY_AFTER_UNLOCK, VIEW, 2, 0x1, { { &map_0 }, { &unmap_a } } },
+	{ UNLOCKED, BORN_UNLOCKED, R5, 2, 0x0, { { &map_in_a }, { &map_1 } } },
+	{ UNLOCKED, BORN_UNLOCKED, R2, 2, 0x0, { { &map_in_a }, { &map_0 } } },
+	{ UNGRACEFUL, NO_GRACE, R4, 2, 0x1, { { &walk_0 }, { &unmap_a } } },
+	{ UNGRACEFUL, NO_GRACE, R7, 2, 0x1, { { &map_0 }, { &unmap_a, &map_2 } } },
+	{ UNGRACEFUL, NO_GRACE, LOCKS, 2, 0x1, { { &map_0 }, { &unmap_a, &map_0 } } },
+	{ UNGRACEFUL, NO_GRACE, WALKS, 2, 0x1, { { &walk_1 }, { &unmap_a, &map_3 } } },
+	{ SHORT_GRACE, GRACE_OF_ONE, R4, 2, 0x1, { { &walk_0 }, { &unmap_a } } },
+	{ SHORT_GRACE, GRACE_OF_ONE, R7, 2, 0x1, { { &map_0 }, { &unmap_a, &map_2 } } },
+	{ SHORT_GRACE, GRACE_OF_ONE, WALKS, 2, 0x1, { { &walk_1 }, { &unmap_a, &map_3 } } },
 	{ "a table is deferred with the epoch of its cursor's section",
 	  OWN_EPOCH,
 	  R4,
+	  2,
 	  0x1,
 	  { { &walk_0 }, { &unmap_a } } },
-	{ "a section is not announced", NO_ANNOUNCEMENT, R4, 0x1, { { &walk_0 }, { &unmap_a } } },
+	{ "a section is not announced",
+	  NO_ANNOUNCEMENT,
+	  R4,
+	  2,
+	  0x1,
+	  { { &walk_0 }, { &unmap_a } } },
 	{ "the epoch advances whoever is inside",
 	  ADVANCE_UNSEEN,
 	  R4,
+	  2,
 	  0x1,
 	  { { &walk_0 }, { &unmap_a } } },
-	{ "a table that was taken out is forgotten", NO_DEFER, END, 0x1, { { &unmap_a } } },
+	{ "a table that was taken out is forgotten", NO_DEFER, END, 2, 0x1, { { &unmap_a } } },
 	{ "the entry is cleared after its table was marked",
 	  CLEAR_AFTER_RETIRE,
 	  T5,
+	  2,
 	  0x1,
 	  { { &unmap_a } } },
 	{ "the entry is cleared after its table was deferred",
 	  CLEAR_AFTER_DEFER,
 	  R4,
+	  2,
 	  0x1,
 	  { { &walk_0 }, { &unmap_a } } },
-	{ "the entry is not read again under the parent's lock",
-	  NO_SECOND_LOOK,
-	  R3,
-	  0x0,
-	  { { &map_0 }, { &map_0 } } },
-	{ "the same", NO_SECOND_LOOK, COUNTS, 0x0, { { &map_0 }, { &map_1 } } },
-	{ "a reader lets writers in while it is in",
-	  READERS_LET_WRITERS_IN,
-	  R2,
-	  0x1,
-	  { { &look_0 }, { &map_0 } } },
-	{ "the same", READERS_LET_WRITERS_IN, LOCKS, 0x1, { { &look_0 }, { &map_0 } } },
-	{ "what is below the covering node is not locked", NO_SUBTREE, R5, 0x1, { { &map_in_a } } },
-	{ "the same", NO_SUBTREE, R2, 0x1, { { &map_in_a }, { &map_0 } } },
+	{ BLIND_FILL, NO_SECOND_LOOK, R3, 2, 0x0, { { &map_0 }, { &map_0 } } },
+	{ BLIND_FILL, NO_SECOND_LOOK, COUNTS, 2, 0x0, { { &map_0 }, { &map_1 } } },
+	{ BLIND_FILL, NO_SECOND_LOOK, VIEW, 2, 0x0, { { &map_0 }, { &map_1 } } },
+	{ RUDE, READERS_LET_WRITERS_IN, R2, 2, 0x1, { { &look_0 }, { &map_0 } } },
+	{ RUDE, READERS_LET_WRITERS_IN, LOCKS, 2, 0x1, { { &look_0 }, { &map_0 } } },
+	{ TOP_ONLY, NO_SUBTREE, R5, 2, 0x1, { { &map_in_a } } },
+	{ TOP_ONLY, NO_SUBTREE, R2, 2, 0x1, { { &map_in_a }, { &map_0 } } },
 	{ "one thread locks a child before its parent",
 	  CHILD_FIRST,
 	  DEADLOCK,
+	  2,
 	  0x1,
 	  { { &map_in_a }, { &unmap_a } } },
 };
@@ -124,8 +121,8 @@ void tree_mutations(bool show)
 		const struct tree_error *e = &tree_errors[i];
 
 		setup = (struct tree_setup){
-			.levels = 2,
-			.nodes = 3,
+			.levels = e->levels,
+			.nodes = 3 + 2 * (e->levels - 2),
 			.threads = 2,
 			.pollers = 1,
 			.pages = e->pages,
@@ -147,11 +144,13 @@ struct flush_error {
 	bool restless;
 };
 
+#define NO_WAITING "tlb_sync does not wait"
+
 static const struct flush_error flush_errors[] = {
 	{ "the generation is read before `inside` is set", GENERATION_FIRST, TLB2, TAKE_0, 0,
 	  true },
-	{ "tlb_sync does not wait", NO_WAIT, TLB2, TAKE_0, 0, true },
-	{ "the same", NO_WAIT, TLB6, PROTECT_0, 0, true },
+	{ NO_WAITING, NO_WAIT, TLB2, TAKE_0, 0, true },
+	{ NO_WAITING, NO_WAIT, TLB6, PROTECT_0, 0, true },
 	{ "the bump comes before the entry is cleared", BUMP_FIRST, TLB2, TAKE_0, 0, true },
 	{ "the frame is freed before the sync", PUT_BEFORE_SYNC, TLB2, TAKE_0, 0, true },
 	{ "nobody is kicked", NO_KICK, STUCK, TAKE_0, 0, false },
@@ -159,8 +158,6 @@ static const struct flush_error flush_errors[] = {
 	{ "a CPU does not flush when it has to", NO_FLUSH, TLB2, TAKE_0, 0, true },
 	{ "`inside` is cleared before the CPU has left", LEAVE_EARLY, TLB2, TAKE_0, 0, true },
 	{ "the page is unlocked before the flush", UNLOCK_BEFORE_FLUSH, TLB1, TAKE_0, 0, true },
-	{ "the same, and mapped again meanwhile", UNLOCK_BEFORE_FLUSH, TLB1, TAKE_0, REPLACE_0,
-	  true },
 };
 
 void flush_mutations(bool show)

@@ -62,6 +62,7 @@ struct job {
 enum tree_mutation {
 	TREE_SOUND,
 	NO_STRAY_CHECK,
+	FILL_STRAY_TABLES,
 	STRAY_AFTER_UNLOCK,
 	BORN_UNLOCKED,
 	NO_GRACE,
@@ -115,8 +116,9 @@ struct thread {
 	struct {
 		uint8_t node : 4, slot : 2;
 	} at[LEVELS_MAX];
-	uint8_t deep;	 /* level at which a walk over a subtree is */
-	uint8_t retired; /* the ledger: bit per node */
+	uint8_t deep : 2; /* level at which a walk over a subtree is */
+	uint8_t was : 2;  /* a walk's page was absent (1), was mapped (2) since it began */
+	uint8_t retired;  /* the ledger: bit per node */
 };
 
 struct poller {
@@ -127,6 +129,7 @@ struct tree {
 	struct node node[NODES];
 	struct thread thread[THREADS];
 	struct poller poller[POLLERS];
+	uint8_t view; /* bit per page: what the stores so far have meant. Nobody reads it */
 } __attribute__((aligned(8)));
 
 _Static_assert(sizeof(struct tree) <= EXPLORE_STATE, "a state fits");
@@ -179,6 +182,9 @@ void node_give(struct tree *w, unsigned n);
  * writer. */
 void entry_put(struct tree *w, unsigned me, unsigned n, unsigned slot, unsigned raw, int count);
 
+/* A store has mapped `count` pages, or has taken them out. */
+void view_set(struct tree *w, unsigned first, unsigned count, bool mapped);
+
 enum entered {
 	BLOCKED, /* the state is as before */
 	QUEUED,
@@ -194,8 +200,7 @@ bool pollers_rest(const struct tree *w);
 /* Frees a table and what is below it at once. */
 void subtree_give(struct tree *w, unsigned n);
 
-/* --- threads: tree_open.c, tree_deed.c; properties: tree_check.c----------------------------------
- */
+/* --- threads: tree_open.c, _lock.c, _deed.c, _close.c; properties: tree_check.c ----------- */
 
 void thread_start(struct tree *w, unsigned me);
 bool thread_step(struct tree *w, unsigned me);

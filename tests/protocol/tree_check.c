@@ -105,6 +105,29 @@ static void check_cursor(const struct tree *w, const struct map *m, unsigned me)
 	}
 }
 
+/* The pages that a node's own leaves map. */
+static unsigned node_pages(const struct tree *w, unsigned place, unsigned n)
+{
+	unsigned size = 1U << (place_level(place) - 1), pages = 0;
+
+	for (unsigned slot = 0; slot < 2; slot++)
+		if (w->node[n].entry[slot] == ENTRY_LEAF)
+			pages |= ((1U << size) - 1) << (place_first(place) + slot * size);
+	return pages;
+}
+
+static void check_view(const struct tree *w, const struct map *m)
+{
+	unsigned pages = 0;
+
+	for (unsigned p = 0; p < PLACES; p++)
+		if (m->node[p] != NOWHERE)
+			pages |= node_pages(w, p, m->node[p]);
+	if (pages != w->view)
+		explore_broken(VIEW, "the tree maps pages %#x, the cursors have mapped %#x", pages,
+			       w->view);
+}
+
 static void check_end(const struct tree *w, const struct map *m)
 {
 	for (unsigned n = 0; n < setup.nodes; n++) {
@@ -134,6 +157,7 @@ void tree_check(const void *state)
 
 	check_nodes(w);
 	check_pairs(w);
+	check_view(w, &m);
 	for (unsigned i = 0; i < setup.threads; i++)
 		if (w->thread[i].locked)
 			check_cursor(w, &m, i);
@@ -141,8 +165,7 @@ void tree_check(const void *state)
 		check_end(w, &m);
 }
 
-/* --- the model ---------------------------------------------------------------------------------
- */
+/* --- the model ------------------------------------------------------------------------------- */
 
 /* The nodes that lead to a page that is mapped at the start. */
 static void start_page(struct tree *w, unsigned page)
@@ -173,6 +196,7 @@ static void tree_start(void *state)
 	struct tree *w = state;
 
 	w->node[0].state = NODE_USED;
+	w->view = setup.pages;
 	for (unsigned page = 0; page < 1U << setup.levels; page++)
 		if (setup.pages >> page & 1)
 			start_page(w, page);

@@ -66,6 +66,20 @@ void entry_put(struct tree *w, unsigned me, unsigned n, unsigned slot, unsigned 
 	node->entry[slot] = raw;
 }
 
+void view_set(struct tree *w, unsigned first, unsigned count, bool mapped)
+{
+	for (unsigned page = first; page < first + count; page++) {
+		w->view &= ~(1U << page);
+		w->view |= (unsigned)mapped << page;
+		for (unsigned i = 0; i < setup.threads; i++) {
+			const struct job *job = job_of(w, i);
+
+			if (job != NULL && w->thread[i].was != 0 && job->first == page)
+				w->thread[i].was |= 1U << mapped;
+		}
+	}
+}
+
 /* A ticket's turn: base/lock.h. A reader lets the next ticket read when it is in. */
 static bool lock_served(struct node *n, unsigned ticket, bool write)
 {
@@ -129,7 +143,7 @@ void subtree_give(struct tree *w, unsigned n)
 	node_give(w, n);
 }
 
-/* --- pollers: epoch_poll ---------------------------------------------------------------------- */
+/* --- pollers: epoch_poll --------------------------------------------------------------------- */
 
 enum {
 	REST,

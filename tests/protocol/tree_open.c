@@ -53,15 +53,18 @@ bool node_make(struct at *a, unsigned level, unsigned page)
 	return true;
 }
 
-/* --- the section -------------------------------------------------------------------------------
- */
+/* --- the section ----------------------------------------------------------------------------- */
 
 static void cover_begin(struct at *a)
 {
 	a->t->level = setup.levels;
 	a->t->held = 0;
 	hold(a, setup.levels, ENTRY_TABLE); /* the root is node 0 */
-	a->t->pc = a->job->deed == WALK ? WALK_LOAD : COVER_LOAD;
+	a->t->pc = COVER_LOAD;
+	if (a->job->deed == WALK) {
+		a->t->pc = WALK_LOAD;
+		a->t->was = 1U << (a->w->view >> a->job->first & 1);
+	}
 }
 
 static void section_begin(struct at *a)
@@ -127,8 +130,7 @@ static bool exit_section(struct at *a)
 	return true;
 }
 
-/* --- the covering node -------------------------------------------------------------------------
- */
+/* --- the covering node ----------------------------------------------------------------------- */
 
 /* cover_level: the level of the lowest node that covers the range, or holds it as one entry. */
 static unsigned cover_level(const struct job *job)
@@ -158,6 +160,10 @@ static bool walk_load(struct at *a)
 	if (entry_table(raw)) {
 		descend(a, raw);
 	} else {
+		if (!(a->t->was >> (raw != 0) & 1))
+			explore_broken(WALKS, "T%u finds page %u %s, which it never was", a->me,
+				       a->job->first, raw != 0 ? "mapped" : "absent");
+		a->t->was = 0;
 		let_go(a, a->t->level);
 		a->t->pc = EXIT;
 	}
@@ -181,7 +187,7 @@ static bool cover_load(struct at *a)
 
 	if (a->t->level == cover_level(a->job)) {
 		cover_end(a); /* only the root comes here: nothing to load */
-		return open_steps[a->t->pc](a);
+		return lock_steps[a->t->pc](a);
 	}
 	raw = entry_look(a, a->t->level, slot_of(a->job->first, a->t->level));
 	if (entry_table(raw)) {
@@ -228,7 +234,7 @@ static bool fill_stray(struct at *a)
 	bool stray = a->w->node[node_in(a, a->t->level)].stray;
 
 	SAY("finds node %u %sstray", node_in(a, a->t->level), stray ? "" : "not ");
-	if (stray && !mutated(NO_STRAY_CHECK))
+	if (stray && !mutated(FILL_STRAY_TABLES))
 		a->t->pc = FILL_AGAIN;
 	else
 		a->t->pc = mutated(NO_SECOND_LOOK) ? FILL_TAKE : FILL_LOOK;
@@ -292,128 +298,10 @@ static bool fill_fail(struct at *a)
 	return true;
 }
 
-static bool child_load(struct at *a)
-{
-	unsigned level = a->t->level, raw = entry_look(a, level, slot_first(a, level));
-
-	a->t->pc = entry_table(raw) ? CHILD_LOCK : COVER_LOCK;
-	if (entry_table(raw))
-		hold(a, level - 1, raw);
-	return true;
-}
-
-static bool child_lock(struct at *a)
-{
-	enum entered e = node_enter(a, a->t->level - 1U);
-
-	if (e == ENTERED)
-		a->t->pc = COVER_LOCK;
-	return e != BLOCKED;
-}
-
-static bool cover_lock(struct at *a)
-{
-	enum entered e = node_enter(a, a->t->level);
-
-	if (e == ENTERED)
-		a->t->pc = COVER_STRAY;
-	return e != BLOCKED;
-}
-
-/* --- what is below it --------------------------------------------------------------------------
- */
-
-static void sub_end(struct at *a)
-{
-	a->t->deep = 0;
-	for (unsigned level = 1; level <= a->t->guard; level++)
-		a->t->at[level - 1].slot = 0;
-	a->t->locked = 1;
-	deed_begin(a);
-}
-
-/* To the next slot, up where a node's slots are through. */
-static void sub_next(struct at *a)
-{
-	struct thread *t = a->t;
-
-	while (t->at[t->deep - 1].slot == slot_last(a, t->deep)) {
-		if (t->deep == t->guard) {
-			sub_end(a);
-			return;
-		}
-		let_go(a, t->deep);
-		t->deep++;
-	}
-	t->at[t->deep - 1].slot++;
-	t->pc = SUB_LOAD;
-}
-
-/* Into the node at `deep`, which is locked. A leaf table has nothing below it. */
-static void sub_down(struct at *a)
-{
-	struct thread *t = a->t;
-
-	if (t->deep > 1) {
-		t->at[t->deep - 1].slot = slot_first(a, t->deep);
-		t->pc = SUB_LOAD;
-	} else {
-		t->at[0].slot = slot_last(a, 1);
-		sub_next(a);
-	}
-}
-
-static bool cover_stray(struct at *a)
-{
-	bool stray = a->w->node[node_in(a, a->t->level)].stray;
-
-	SAY("finds node %u %sstray", node_in(a, a->t->level), stray ? "" : "not ");
-	if (stray && !mutated(NO_STRAY_CHECK)) {
-		a->t->pc = COVER_AGAIN;
-		return true;
-	}
-	a->t->guard = a->t->level;
-	a->t->deep = a->t->level;
-	if (mutated(NO_SUBTREE))
-		sub_end(a);
-	else
-		sub_down(a);
-	return true;
-}
-
-static bool sub_load(struct at *a)
-{
-	unsigned raw = entry_look(a, a->t->deep, a->t->at[a->t->deep - 1].slot);
-
-	if (!entry_table(raw)) {
-		sub_next(a);
-	} else {
-		hold(a, a->t->deep - 1U, raw);
-		a->t->deep--;
-		a->t->pc = SUB_LOCK;
-	}
-	return true;
-}
-
-static bool sub_lock(struct at *a)
-{
-	unsigned n = node_in(a, a->t->deep);
-	enum entered e = ENTERED;
-
-	/* The mutation that locks a child first has this one already. */
-	if (!mutated(CHILD_FIRST) || !(a->w->node[n].holders >> a->me & 1))
-		e = node_enter(a, a->t->deep);
-	if (e == ENTERED)
-		sub_down(a);
-	return e != BLOCKED;
-}
-
 step_fn *const open_steps[PCS] = {
-	[ENTER_LOAD] = enter_load, [ENTER_SAY] = enter_say,	[WALK_LOAD] = walk_load,
-	[COVER_LOAD] = cover_load, [GROW_LOAD] = grow_load,	[FILL_LOCK] = fill_lock,
-	[FILL_STRAY] = fill_stray, [FILL_LOOK] = fill_look,	[FILL_TAKE] = fill_take,
-	[FILL_PUT] = fill_put,	   [FILL_LEAVE] = fill_leave,	[FILL_AGAIN] = open_again,
-	[FILL_FAIL] = fill_fail,   [CHILD_LOAD] = child_load,	[CHILD_LOCK] = child_lock,
-	[COVER_LOCK] = cover_lock, [COVER_STRAY] = cover_stray, [COVER_AGAIN] = open_again,
-	[SUB_LOAD] = sub_load,	   [SUB_LOCK] = sub_lock,	[EXIT] = exit_section,
+	[ENTER_LOAD] = enter_load, [ENTER_SAY] = enter_say,    [WALK_LOAD] = walk_load,
+	[COVER_LOAD] = cover_load, [GROW_LOAD] = grow_load,    [FILL_LOCK] = fill_lock,
+	[FILL_STRAY] = fill_stray, [FILL_LOOK] = fill_look,    [FILL_TAKE] = fill_take,
+	[FILL_PUT] = fill_put,	   [FILL_LEAVE] = fill_leave,  [FILL_AGAIN] = open_again,
+	[FILL_FAIL] = fill_fail,   [COVER_AGAIN] = open_again, [EXIT] = exit_section,
 };

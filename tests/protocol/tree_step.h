@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MPL-2.0 */
-/* Where a thread is in its cursor, and what the two files of its steps share. */
+/* Where a thread is in its cursor, and what the files of its steps share. */
 #ifndef TESTS_PROTOCOL_TREE_STEP_H
 #define TESTS_PROTOCOL_TREE_STEP_H
 
@@ -38,8 +38,7 @@ enum pc {
 	DETACH_LOAD,
 	DETACH_MARK,
 	DETACH_LEAVE,
-	DETACH_LATE, /* the mutation that marks too late */
-	CLEAR_LATE,  /* the mutations that clear too late */
+	CLEAR_LATE, /* the mutations that clear too late */
 	DEFER,
 	CLOSE_LOAD, /* subtree_unlock */
 	CLOSE_LEAVE,
@@ -100,11 +99,18 @@ bool node_make(struct at *a, unsigned level, unsigned page);
 /* The next cursor, or none. */
 void job_next(struct at *a);
 
-/* What follows when all is locked: tree_deed.c. */
+/* What follows when all is locked, and when a table or a leaf was taken out: tree_deed.c. */
 void deed_begin(struct at *a);
+void taken(struct at *a);
 
-/* The steps, by pc. */
+/* What follows when table `raw`, below the node at `level`, has left the tree; and when the deed is
+ * done: tree_close.c. */
+void detach_begin(struct at *a, unsigned raw);
+void deed_end(struct at *a);
+
+/* The steps, by pc; each pc is in one of the tables. */
 typedef bool step_fn(struct at *a);
-extern step_fn *const open_steps[PCS], *const deed_steps[PCS];
+extern step_fn *const open_steps[PCS], *const lock_steps[PCS];
+extern step_fn *const deed_steps[PCS], *const close_steps[PCS];
 
 #endif
