@@ -21,13 +21,12 @@ static const struct job two_levels[] = {
 
 /* Pages 0..7; a is [0, 4), aa is [0, 2). */
 static const struct job three_levels[] = {
-	{ WALK, 0, 1, false, "walk 0" },       { LOOK, 0, 2, false, "look aa" },
-	{ LOOK, 0, 4, false, "look a" },       { LOOK, 0, 8, false, "look all" },
-	{ MAP, 0, 1, true, "map 0" },	       { MAP, 2, 3, true, "map 2" },
-	{ MAP, 4, 5, true, "map 4" },	       { MAP, 0, 4, true, "map 0 in a" },
-	{ LARGE, 0, 2, true, "map aa large" }, { LARGE, 0, 4, true, "map a large" },
-	{ UNMAP, 0, 1, true, "unmap 0" },      { UNMAP, 0, 2, true, "unmap aa" },
-	{ UNMAP, 0, 4, true, "unmap a" },      { UNMAP, 1, 5, true, "unmap 1-4" },
+	{ WALK, 0, 1, false, "walk 0" },    { LOOK, 0, 2, false, "look aa" },
+	{ LOOK, 0, 8, false, "look all" },  { MAP, 0, 1, true, "map 0" },
+	{ MAP, 2, 3, true, "map 2" },	    { MAP, 4, 5, true, "map 4" },
+	{ MAP, 0, 4, true, "map 0 in a" },  { LARGE, 0, 4, true, "map a large" },
+	{ UNMAP, 0, 1, true, "unmap 0" },   { UNMAP, 0, 2, true, "unmap aa" },
+	{ UNMAP, 0, 4, true, "unmap a" },   { UNMAP, 1, 5, true, "unmap 1-4" },
 	{ UNMAP, 0, 8, true, "unmap all" },
 };
 
@@ -158,7 +157,7 @@ static const struct flush_family flush_families[] = {
 	{ "2 CPUs that leave only when kicked, 1 page, 2 changers",
 	  { .cpus = 2, .pages = 1 },
 	  1,
-	  ERRANDS_ALL },
+	  PROTECT_1 },
 	{ "1 CPU, 2 pages, 2 changers, one with 2 errands",
 	  { .cpus = 1, .pages = 2, .restless = true },
 	  ERRANDS_ALL,
