@@ -12,6 +12,7 @@
 #define FIRST_SLOTS  (1U << 14)
 #define NO_PARENT    UINT32_MAX
 #define ACTOR_BITS   4
+#define NOBODY	     EXPLORE_ACTORS
 #define PARENT_LIMIT (1U << (32 - ACTOR_BITS))
 
 _Static_assert(MAX_STATES < PARENT_LIMIT, "a state's number and an actor fit into 32 bits");
@@ -33,6 +34,8 @@ static struct {
 static struct {
 	enum property broken;
 	unsigned watch;
+	uint32_t from;	/* the state from which it was found */
+	unsigned actor; /* with whose step; NOBODY: by the state itself */
 	char text[160];
 } found;
 
@@ -188,56 +191,63 @@ static unsigned depth_of(uint32_t n)
 	return depth;
 }
 
-/* Walks the way to state n again and lets each step say what it does. */
-static void tell(const struct model *m, uint32_t n)
+static void tell_step(const struct model *m, uint32_t n, unsigned actor)
 {
 	uint8_t state[EXPLORE_STATE] __attribute__((aligned(8)));
-	unsigned actor;
 
-	if (heap.parent[n] == NO_PARENT)
-		return;
-	tell(m, heap.parent[n] >> ACTOR_BITS);
-	actor = heap.parent[n] & (EXPLORE_ACTORS - 1);
-	memcpy(state, state_at(m, heap.parent[n] >> ACTOR_BITS), m->size);
+	memcpy(state, state_at(m, n), m->size);
 	printf("    %-8s ", m->name(actor));
 	explore_telling = true;
 	m->step(state, actor);
 	explore_telling = false;
 }
 
+/* Walks the way to state n again and lets each step say what it does. */
+static void tell(const struct model *m, uint32_t n)
+{
+	uint32_t before = heap.parent[n] >> ACTOR_BITS;
+
+	if (heap.parent[n] == NO_PARENT)
+		return;
+	tell(m, before);
+	tell_step(m, before, heap.parent[n] & (EXPLORE_ACTORS - 1));
+}
+
 /* One actor's step from state n. False: it has none. */
-static bool follow(const struct model *m, uint32_t n, unsigned actor, uint32_t *last)
+static bool follow(const struct model *m, uint32_t n, unsigned actor)
 {
 	uint8_t state[EXPLORE_STATE] __attribute__((aligned(8)));
+	uint32_t known = heap.count, next;
 
 	memcpy(state, state_at(m, n), m->size);
+	found.actor = actor;
 	if (!m->step(state, actor))
 		return false;
-	*last = state_number(m, state, n << ACTOR_BITS | actor);
-	if (*last + 1 == heap.count)
+	next = state_number(m, state, n << ACTOR_BITS | actor);
+	if (heap.count != known)
 		m->check(state);
 	if (heap.edge_count == MAX_EDGES)
 		explore_broken(SPACE, "more than %u steps", MAX_EDGES);
 	else
-		heap.edges[heap.edge_count++] = *last;
+		heap.edges[heap.edge_count++] = next;
 	return true;
 }
 
-/* All steps from state n. Returns the state to which a counter-example leads. */
-static uint32_t expand(const struct model *m, uint32_t n)
+/* All steps from state n, until something is broken. */
+static void expand(const struct model *m, uint32_t n)
 {
 	bool moved = false;
-	uint32_t last = n;
 
+	found.from = n;
 	heap.first[n] = heap.edge_count;
-	heap.first[n + 1] = heap.edge_count;
 	heap.good[n] = m->end(state_at(m, n));
 	for (unsigned actor = 0; actor < m->actors && found.broken == HOLDS; actor++)
-		moved |= follow(m, n, actor, &last);
+		moved |= follow(m, n, actor);
 	heap.first[n + 1] = heap.edge_count;
-	if (!moved && !heap.good[n])
-		explore_broken(DEADLOCK, "nobody can step, and not all have ended");
-	return last;
+	if (moved || heap.good[n])
+		return;
+	found.actor = NOBODY;
+	explore_broken(DEADLOCK, "nobody can step, and not all have ended");
 }
 
 static bool good_follows(uint32_t n)
@@ -248,8 +258,8 @@ static bool good_follows(uint32_t n)
 	return false;
 }
 
-/* The first state from which no end can be reached. Marks backwards until nothing changes. */
-static uint32_t find_stuck(void)
+/* Finds the first state from which no end can be reached. Marks backwards until nothing changes. */
+static void find_stuck(void)
 {
 	bool changed = true;
 
@@ -259,36 +269,49 @@ static uint32_t find_stuck(void)
 			if (!heap.good[n] && good_follows(n))
 				heap.good[n] = changed = true;
 	}
-	for (uint32_t n = 0; n < heap.count; n++) {
-		if (!heap.good[n]) {
+	found.actor = NOBODY;
+	for (found.from = 0; found.from < heap.count; found.from++) {
+		if (!heap.good[found.from]) {
 			explore_broken(STUCK, "no end can be reached from here");
-			return n;
+			return;
 		}
 	}
-	return heap.count - 1;
+}
+
+static void explore_begin(const struct model *m, unsigned watch)
+{
+	uint8_t state[EXPLORE_STATE] __attribute__((aligned(8))) = { 0 };
+
+	found.broken = HOLDS;
+	found.watch = watch | 1U << SPACE;
+	found.from = 0;
+	found.actor = NOBODY;
+	found.text[0] = '\0';
+	heap_begin();
+	m->start(state);
+	state_number(m, state, NO_PARENT);
+	m->check(state);
 }
 
 void explore(const struct model *m, unsigned watch, bool show, struct verdict *v)
 {
-	uint8_t state[EXPLORE_STATE] __attribute__((aligned(8))) = { 0 };
-	uint32_t last = 0;
-
-	found.broken = HOLDS;
-	found.watch = watch | 1U << SPACE;
-	found.text[0] = '\0';
-	heap_begin();
-	m->start(state);
-	m->check(state);
-	state_number(m, state, NO_PARENT);
+	explore_begin(m, watch);
 	for (uint32_t n = 0; n < heap.count && found.broken == HOLDS; n++)
-		last = expand(m, n);
+		expand(m, n);
 	if (found.broken == HOLDS && watch & 1U << STUCK)
-		last = find_stuck();
+		find_stuck();
 	v->broken = found.broken;
 	v->states = heap.count;
 	v->steps = heap.edge_count;
-	v->depth = depth_of(found.broken != HOLDS ? last : heap.count - 1);
 	memcpy(v->text, found.text, sizeof(v->text));
-	if (show && found.broken != HOLDS)
-		tell(m, last);
+	if (found.broken == HOLDS) {
+		v->depth = depth_of(heap.count - 1);
+		return;
+	}
+	v->depth = depth_of(found.from) + (found.actor != NOBODY);
+	if (!show)
+		return;
+	tell(m, found.from);
+	if (found.actor != NOBODY)
+		tell_step(m, found.from, found.actor);
 }

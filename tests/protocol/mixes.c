@@ -46,6 +46,14 @@ static const struct job reuse_list[] = {
 	{ WALK, 0, 1, false, "walk 0" },
 };
 
+/* With a full table: joins it, splits what was joined, takes it out. */
+static const struct job join_list[] = {
+	{ JOIN, 0, 2, true, "join a" },	  { WALK, 0, 1, false, "walk 0" },
+	{ WALK, 1, 2, false, "walk 1" },  { LOOK, 0, 1, false, "look 0" },
+	{ MAP, 0, 1, true, "map 0" },	  { UNMAP, 0, 1, true, "unmap 0" },
+	{ UNMAP, 0, 2, true, "unmap a" }, { MAP, 2, 3, true, "map 2" },
+};
+
 struct family {
 	const char *name;
 	const struct job *jobs;
@@ -76,6 +84,8 @@ static const struct family families[] = {
 	  TREE(2, 3, 2, 2, 0x1, .busy = true),
 	  { 1, 1 } },
 	{ "3 levels, full, 2 pollers", JOBS(three_levels), TREE(3, 8, 2, 2, 0xff), { 1, 1 } },
+	{ "join, 3 threads", JOBS(join_list), TREE(2, 3, 3, 1, 0x3), { 1, 1, 1 } },
+	{ "join, 2 threads, 2 cursors each", JOBS(join_list), TREE(2, 3, 2, 1, 0x3), { 2, 2 } },
 	{ "2 threads, 2 cursors each", JOBS(short_list), TREE(2, 3, 2, 1, 0x1), { 2, 2 } },
 	{ "the same in one section",
 	  JOBS(short_list),

@@ -21,6 +21,7 @@ static const struct job map_2 = { MAP, 2, 3, true, "map 2" };
 static const struct job map_3 = { MAP, 3, 4, true, "map 3" };
 static const struct job map_in_a = { MAP, 0, 2, true, "map 0 in a" };
 static const struct job unmap_a = { UNMAP, 0, 2, true, "unmap a" };
+static const struct job join_a = { JOIN, 0, 2, true, "join a" };
 static const struct job unmap_a3 = { UNMAP, 0, 4, true, "unmap a" };
 
 struct tree_error {
@@ -94,6 +95,12 @@ static const struct tree_error tree_errors[] = {
 	{ RUDE, READERS_LET_WRITERS_IN, LOCKS, 2, 0x1, { { &look_0 }, { &map_0 } } },
 	{ TOP_ONLY, NO_SUBTREE, R5, 2, 0x1, { { &map_in_a } } },
 	{ TOP_ONLY, NO_SUBTREE, R2, 2, 0x1, { { &map_in_a }, { &map_0 } } },
+	{ "a joined table is emptied while walks may be in it",
+	  JOIN_EMPTIES,
+	  WALKS,
+	  2,
+	  0x3,
+	  { { &walk_0 }, { &join_a } } },
 	{ "one thread locks a child before its parent",
 	  CHILD_FIRST,
 	  DEADLOCK,

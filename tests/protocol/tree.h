@@ -48,6 +48,7 @@ enum deed {
 	MAP,   /* maps page `first` */
 	LARGE, /* maps the whole range with one leaf */
 	UNMAP, /* takes out everything in the range */
+	JOIN,  /* makes one leaf of a table that is full of them */
 };
 
 /* What a thread does with one cursor over pages [first, end). */
@@ -77,6 +78,7 @@ enum tree_mutation {
 	ADVANCE_UNSEEN,
 	OWN_EPOCH,
 	NO_DEFER,
+	JOIN_EMPTIES,
 };
 
 struct tree_setup {

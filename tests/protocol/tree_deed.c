@@ -7,7 +7,8 @@ static unsigned target_level(const struct job *job)
 {
 	unsigned level = 1;
 
-	while (job->deed == LARGE && 1U << (level - 1) < (unsigned)job->end - job->first)
+	while ((job->deed == LARGE || job->deed == JOIN) &&
+	       1U << (level - 1) < (unsigned)job->end - job->first)
 		level++;
 	return level;
 }
@@ -28,6 +29,9 @@ void deed_begin(struct at *a)
 		break;
 	case UNMAP:
 		a->t->pc = UNMAP_LOAD;
+		break;
+	case JOIN:
+		a->t->pc = JOIN_LOAD;
 		break;
 	default:
 		seat(a);
@@ -242,8 +246,60 @@ static bool unmap_clear(struct at *a)
 	return true;
 }
 
+/* --- a full table becomes one leaf: mm/engine_collapse.h ------------------------------------- */
+
+static bool joinable(const struct node *n)
+{
+	return n->entry[0] == ENTRY_LEAF && n->entry[1] == ENTRY_LEAF;
+}
+
+static bool join_load(struct at *a)
+{
+	unsigned raw = look(a);
+
+	if (a->t->level > target_level(a->job) && entry_table(raw)) {
+		descend(a, raw);
+	} else if (a->t->level == target_level(a->job) && entry_table(raw) &&
+		   joinable(&a->w->node[raw - ENTRY_TABLE])) {
+		a->t->raw = raw;
+		a->t->pc = JOIN_PUT;
+	} else {
+		deed_end(a);
+	}
+	return true;
+}
+
+/* The pages stay what they are. The old table keeps its entries, for walks may still be in it. */
+static bool join_put(struct at *a)
+{
+	unsigned raw = a->t->raw;
+
+	put(a, ENTRY_LEAF, 0);
+	if (mutated(JOIN_EMPTIES)) {
+		a->t->pc = JOIN_EMPTY;
+		return true;
+	}
+	a->t->raw = 0;
+	detach_begin(a, raw);
+	return true;
+}
+
+static bool join_empty(struct at *a)
+{
+	unsigned raw = a->t->raw, n = raw - ENTRY_TABLE, slot = a->w->node[n].entry[0] == 0;
+
+	SAY("clears entry %u of node %u", slot, n);
+	entry_put(a->w, a->me, n, slot, 0, -1);
+	if (slot == 1) {
+		a->t->raw = 0;
+		detach_begin(a, raw);
+	}
+	return true;
+}
+
 step_fn *const deed_steps[PCS] = {
 	[LOOK_LOAD] = look_load,   [SEAT_LOAD] = seat_load,	[SEAT_TAKE] = seat_take,
 	[SEAT_PUT] = seat_put,	   [SEAT_LOCK] = seat_lock,	[PUT] = put_leaf,
 	[UNMAP_LOAD] = unmap_load, [UNMAP_CLEAR] = unmap_clear, [CLEAR_LATE] = clear_late,
+	[JOIN_LOAD] = join_load,   [JOIN_PUT] = join_put,	[JOIN_EMPTY] = join_empty,
 };

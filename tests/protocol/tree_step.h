@@ -35,6 +35,9 @@ enum pc {
 	PUT,	   /* a new leaf */
 	UNMAP_LOAD,
 	UNMAP_CLEAR,
+	JOIN_LOAD, /* engine_collapse */
+	JOIN_PUT,
+	JOIN_EMPTY, /* the mutation that empties the old table */
 	DETACH_LOAD,
 	DETACH_MARK,
 	DETACH_LEAVE,
