@@ -50,6 +50,7 @@ static const struct {
 	[R7] = { "R7", "the covering node of a cursor is in the tree" },
 	[VIEW] = { "view", "the tree maps what the cursors have mapped, and a reader finds it" },
 	[WALKS] = { "walks", "a walk without a lock finds what was true while it lasted" },
+	[MARKS] = { "marks", "a mark stays as long as its page" },
 	[T5] = { "T5", "no stray node can be reached from the root" },
 	[COUNTS] = { "counts", "a node knows how many entries it has" },
 	[LOCKS] = { "locks", "a writer is alone, and who writes or unlocks holds the lock" },

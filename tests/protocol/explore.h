@@ -32,6 +32,7 @@ enum property {
 	R7,
 	VIEW,
 	WALKS,
+	MARKS,
 	T5,
 	COUNTS,
 	LOCKS,

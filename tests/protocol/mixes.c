@@ -51,7 +51,7 @@ static const struct job join_list[] = {
 	{ JOIN, 0, 2, true, "join a" },	  { WALK, 0, 1, false, "walk 0" },
 	{ WALK, 1, 2, false, "walk 1" },  { LOOK, 0, 1, false, "look 0" },
 	{ MAP, 0, 1, true, "map 0" },	  { UNMAP, 0, 1, true, "unmap 0" },
-	{ UNMAP, 0, 2, true, "unmap a" }, { MAP, 2, 3, true, "map 2" },
+	{ UNMAP, 0, 2, true, "unmap a" }, { MARK, 0, 1, false, "mark 0" },
 };
 
 struct family {

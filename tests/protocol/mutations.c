@@ -14,12 +14,14 @@
 /* Pages 0..3; a is [0, 2). With three levels a is [0, 4). */
 static const struct job walk_0 = { WALK, 0, 1, false, "walk 0" };
 static const struct job walk_1 = { WALK, 1, 2, false, "walk 1" };
+static const struct job mark_0 = { MARK, 0, 1, false, "mark 0" };
 static const struct job look_0 = { LOOK, 0, 1, false, "look 0" };
 static const struct job map_0 = { MAP, 0, 1, true, "map 0" };
 static const struct job map_1 = { MAP, 1, 2, true, "map 1" };
 static const struct job map_2 = { MAP, 2, 3, true, "map 2" };
 static const struct job map_3 = { MAP, 3, 4, true, "map 3" };
 static const struct job map_in_a = { MAP, 0, 2, true, "map 0 in a" };
+static const struct job unmap_1 = { UNMAP, 1, 2, true, "unmap 1" };
 static const struct job unmap_a = { UNMAP, 0, 2, true, "unmap a" };
 static const struct job join_a = { JOIN, 0, 2, true, "join a" };
 static const struct job unmap_a3 = { UNMAP, 0, 4, true, "unmap a" };
@@ -101,6 +103,24 @@ static const struct tree_error tree_errors[] = {
 	  2,
 	  0x3,
 	  { { &walk_0 }, { &join_a } } },
+	{ "marks are gathered once when a table is joined",
+	  JOIN_READS_ONCE,
+	  MARKS,
+	  2,
+	  0x3,
+	  { { &mark_0 }, { &join_a } } },
+	{ "a mark is not looked after when its table has left the tree",
+	  MARK_ONCE,
+	  MARKS,
+	  2,
+	  0x3,
+	  { { &mark_0 }, { &join_a } } },
+	{ "a leaf is split by a store",
+	  SPLIT_STORES,
+	  MARKS,
+	  2,
+	  0x3,
+	  { { &mark_0 }, { &join_a, &unmap_1 } } },
 	{ "one thread locks a child before its parent",
 	  CHILD_FIRST,
 	  DEADLOCK,

@@ -38,12 +38,15 @@
 #define NODES	    8
 #define CURSORS_MAX 3
 
-/* Entries: absent, a leaf, or the number of a table from ENTRY_TABLE on. */
-#define ENTRY_LEAF  1
-#define ENTRY_TABLE 2
+/* Entries: absent, a leaf with its mark or without, or the number of a table from ENTRY_TABLE on.
+ */
+#define ENTRY_LEAF   1
+#define ENTRY_MARKED 2
+#define ENTRY_TABLE  3
 
 enum deed {
 	WALK,  /* translates `first` without a lock */
+	MARK,  /* marks `first` without a lock */
 	LOOK,  /* reads `first` under the lock */
 	MAP,   /* maps page `first` */
 	LARGE, /* maps the whole range with one leaf */
@@ -79,6 +82,9 @@ enum tree_mutation {
 	OWN_EPOCH,
 	NO_DEFER,
 	JOIN_EMPTIES,
+	JOIN_READS_ONCE,
+	SPLIT_STORES,
+	MARK_ONCE,
 };
 
 struct tree_setup {
@@ -119,8 +125,10 @@ struct thread {
 		uint8_t node : 4, slot : 2;
 	} at[LEVELS_MAX];
 	uint8_t deep : 2; /* level at which a walk over a subtree is */
-	uint8_t was : 2;  /* a walk's page was absent (1), was mapped (2) since it began */
-	uint8_t retired;  /* the ledger: bit per node */
+	/* A walk's page was absent (1), was mapped (2) since it began; a marker counts a new
+	 * mapping as absence. Who joins: some leaf was marked (1). */
+	uint8_t was : 2;
+	uint8_t retired; /* the ledger: bit per node */
 };
 
 struct poller {
@@ -131,7 +139,8 @@ struct tree {
 	struct node node[NODES];
 	struct thread thread[THREADS];
 	struct poller poller[POLLERS];
-	uint8_t view; /* bit per page: what the stores so far have meant. Nobody reads it */
+	/* Bit per page: what the stores so far have meant. Nobody reads it. */
+	uint8_t view, marks;
 } __attribute__((aligned(8)));
 
 _Static_assert(sizeof(struct tree) <= EXPLORE_STATE, "a state fits");
@@ -142,6 +151,11 @@ extern struct tree_setup setup;
 const struct model *tree_model(void);
 
 /* --- nodes, locks, epochs: tree_node.c ------------------------------------------------------- */
+
+static inline bool entry_leaf(unsigned raw)
+{
+	return raw == ENTRY_LEAF || raw == ENTRY_MARKED;
+}
 
 static inline bool entry_table(unsigned raw)
 {
@@ -202,7 +216,7 @@ bool pollers_rest(const struct tree *w);
 /* Frees a table and what is below it at once. */
 void subtree_give(struct tree *w, unsigned n);
 
-/* --- threads: tree_open.c, _lock.c, _deed.c, _close.c; properties: tree_check.c ----------- */
+/* --- threads: tree_open.c and the others; properties: tree_check.c ------------------------ */
 
 void thread_start(struct tree *w, unsigned me);
 bool thread_step(struct tree *w, unsigned me);

@@ -105,27 +105,50 @@ static void check_cursor(const struct tree *w, const struct map *m, unsigned me)
 	}
 }
 
-/* The pages that a node's own leaves map. */
-static unsigned node_pages(const struct tree *w, unsigned place, unsigned n)
+/* The pages that a node's own leaves map; with ENTRY_MARKED those of marked leaves only. */
+static unsigned node_pages(const struct tree *w, unsigned place, unsigned n, unsigned least)
 {
 	unsigned size = 1U << (place_level(place) - 1), pages = 0;
 
-	for (unsigned slot = 0; slot < 2; slot++)
-		if (w->node[n].entry[slot] == ENTRY_LEAF)
+	for (unsigned slot = 0; slot < 2; slot++) {
+		unsigned raw = w->node[n].entry[slot];
+
+		if (entry_leaf(raw) && raw >= least)
 			pages |= ((1U << size) - 1) << (place_first(place) + slot * size);
+	}
+	return pages;
+}
+
+/* Pages whose marks somebody is about to gather; nobody may look at them meanwhile. */
+static unsigned joining(const struct tree *w)
+{
+	unsigned pages = 0;
+
+	for (unsigned i = 0; i < setup.threads; i++) {
+		const struct job *job = job_of(w, i);
+
+		if (w->thread[i].locked && job->deed == JOIN)
+			pages |= ((1U << (job->end - job->first)) - 1) << job->first;
+	}
 	return pages;
 }
 
 static void check_view(const struct tree *w, const struct map *m)
 {
-	unsigned pages = 0;
+	unsigned pages = 0, marked = 0, lost;
 
-	for (unsigned p = 0; p < PLACES; p++)
-		if (m->node[p] != NOWHERE)
-			pages |= node_pages(w, p, m->node[p]);
+	for (unsigned p = 0; p < PLACES; p++) {
+		if (m->node[p] == NOWHERE)
+			continue;
+		pages |= node_pages(w, p, m->node[p], ENTRY_LEAF);
+		marked |= node_pages(w, p, m->node[p], ENTRY_MARKED);
+	}
 	if (pages != w->view)
 		explore_broken(VIEW, "the tree maps pages %#x, the cursors have mapped %#x", pages,
 			       w->view);
+	lost = w->marks & ~marked & ~joining(w);
+	if (lost != 0)
+		explore_broken(MARKS, "the marks of pages %#x are lost", lost);
 }
 
 static void check_end(const struct tree *w, const struct map *m)

@@ -188,7 +188,8 @@ step_fn *const close_steps[PCS] = {
 
 bool thread_step(struct tree *w, unsigned me)
 {
-	static step_fn *const *const tables[] = { open_steps, lock_steps, deed_steps, close_steps };
+	static step_fn *const *const tables[] = { open_steps, walk_steps, lock_steps,
+						  deed_steps, join_steps, close_steps };
 	struct at a = { w, &w->thread[me], job_of(w, me), me };
 	unsigned pc = a.t->pc;
 

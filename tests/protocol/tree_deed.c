@@ -2,8 +2,7 @@
 /* Looking and changing, step by step: mm/engine_change.h, mm/engine_unmap.h. */
 #include "tests/protocol/tree_step.h"
 
-/* The level whose slot is what the deed wants to change. */
-static unsigned target_level(const struct job *job)
+unsigned target_level(const struct job *job)
 {
 	unsigned level = 1;
 
@@ -38,18 +37,7 @@ void deed_begin(struct at *a)
 	}
 }
 
-static void descend(struct at *a, unsigned raw)
-{
-	a->t->level--;
-	hold(a, a->t->level, raw);
-}
-
-static unsigned look(struct at *a)
-{
-	return entry_look(a, a->t->level, slot_of(a->t->va, a->t->level));
-}
-
-static void put(struct at *a, unsigned raw, int count)
+void put(struct at *a, unsigned raw, int count)
 {
 	unsigned n = node_in(a, a->t->level), slot = slot_of(a->t->va, a->t->level);
 
@@ -68,10 +56,10 @@ static void put_pages(struct at *a, unsigned raw, int count)
 
 static bool look_load(struct at *a)
 {
-	unsigned raw = look(a);
+	unsigned raw = look_here(a);
 
 	if (entry_table(raw)) {
-		descend(a, raw);
+		step_down(a, raw);
 		return true;
 	}
 	if ((raw != 0) != (a->w->view >> a->job->first & 1))
@@ -85,16 +73,26 @@ static bool look_load(struct at *a)
 
 static bool seat_load(struct at *a)
 {
-	unsigned raw = look(a);
+	unsigned raw = look_here(a);
 
 	if (entry_table(raw)) {
-		descend(a, raw);
+		step_down(a, raw);
 		seat(a);
 	} else {
 		a->t->raw = raw;
 		a->t->pc = SEAT_TAKE;
 	}
 	return true;
+}
+
+/* The parts of the leaf that a child will replace, if it is one. */
+static void seat_fill(struct at *a, unsigned raw)
+{
+	struct node *child = &a->w->node[node_in(a, a->t->level - 1U)];
+
+	a->t->raw = raw;
+	child->entry[0] = child->entry[1] = raw;
+	child->present = raw == 0 ? 0 : 2;
 }
 
 /* A new child: empty, or with the parts of the leaf that it replaces. */
@@ -104,13 +102,7 @@ static bool seat_take(struct at *a)
 		deed_end(a);
 		return true;
 	}
-	if (a->t->raw == ENTRY_LEAF) {
-		struct node *child = &a->w->node[node_in(a, a->t->level - 1U)];
-
-		child->entry[0] = child->entry[1] = ENTRY_LEAF;
-		child->present = 2;
-	}
-	a->t->raw = 0;
+	seat_fill(a, a->t->raw);
 	a->t->pc = SEAT_PUT;
 	return true;
 }
@@ -124,11 +116,18 @@ static void seated(struct at *a)
 		seat(a);
 }
 
+/* An exchange where a leaf may be marked meanwhile; what was marked is filled in again. */
 static bool seat_put(struct at *a)
 {
 	unsigned n = node_in(a, a->t->level);
 	unsigned old = a->w->node[n].entry[slot_of(a->t->va, a->t->level)];
 
+	if (old != a->t->raw && !mutated(SPLIT_STORES)) {
+		SAY("finds the leaf marked, fills the child again");
+		seat_fill(a, old);
+		return true;
+	}
+	a->t->raw = 0;
 	put(a, node_in(a, a->t->level - 1U) + ENTRY_TABLE, old == 0);
 	if (mutated(BORN_UNLOCKED))
 		a->t->pc = SEAT_LOCK;
@@ -214,7 +213,7 @@ static bool slot_whole(const struct at *a)
 
 static bool unmap_load(struct at *a)
 {
-	unsigned raw = look(a);
+	unsigned raw = look_here(a);
 
 	if (raw == 0) {
 		taken(a);
@@ -222,7 +221,7 @@ static bool unmap_load(struct at *a)
 		a->t->raw = raw;
 		a->t->pc = UNMAP_CLEAR;
 	} else if (entry_table(raw)) {
-		descend(a, raw);
+		step_down(a, raw);
 	} else {
 		a->t->raw = raw;
 		a->t->pc = SEAT_TAKE;
@@ -246,60 +245,8 @@ static bool unmap_clear(struct at *a)
 	return true;
 }
 
-/* --- a full table becomes one leaf: mm/engine_collapse.h ------------------------------------- */
-
-static bool joinable(const struct node *n)
-{
-	return n->entry[0] == ENTRY_LEAF && n->entry[1] == ENTRY_LEAF;
-}
-
-static bool join_load(struct at *a)
-{
-	unsigned raw = look(a);
-
-	if (a->t->level > target_level(a->job) && entry_table(raw)) {
-		descend(a, raw);
-	} else if (a->t->level == target_level(a->job) && entry_table(raw) &&
-		   joinable(&a->w->node[raw - ENTRY_TABLE])) {
-		a->t->raw = raw;
-		a->t->pc = JOIN_PUT;
-	} else {
-		deed_end(a);
-	}
-	return true;
-}
-
-/* The pages stay what they are. The old table keeps its entries, for walks may still be in it. */
-static bool join_put(struct at *a)
-{
-	unsigned raw = a->t->raw;
-
-	put(a, ENTRY_LEAF, 0);
-	if (mutated(JOIN_EMPTIES)) {
-		a->t->pc = JOIN_EMPTY;
-		return true;
-	}
-	a->t->raw = 0;
-	detach_begin(a, raw);
-	return true;
-}
-
-static bool join_empty(struct at *a)
-{
-	unsigned raw = a->t->raw, n = raw - ENTRY_TABLE, slot = a->w->node[n].entry[0] == 0;
-
-	SAY("clears entry %u of node %u", slot, n);
-	entry_put(a->w, a->me, n, slot, 0, -1);
-	if (slot == 1) {
-		a->t->raw = 0;
-		detach_begin(a, raw);
-	}
-	return true;
-}
-
 step_fn *const deed_steps[PCS] = {
 	[LOOK_LOAD] = look_load,   [SEAT_LOAD] = seat_load,	[SEAT_TAKE] = seat_take,
 	[SEAT_PUT] = seat_put,	   [SEAT_LOCK] = seat_lock,	[PUT] = put_leaf,
 	[UNMAP_LOAD] = unmap_load, [UNMAP_CLEAR] = unmap_clear, [CLEAR_LATE] = clear_late,
-	[JOIN_LOAD] = join_load,   [JOIN_PUT] = join_put,	[JOIN_EMPTY] = join_empty,
 };

@@ -17,7 +17,7 @@ const char *entry_name(const struct tree *w, unsigned raw)
 	static char text[32];
 
 	if (!entry_table(raw))
-		return raw == 0 ? "absent" : "a leaf";
+		return raw == 0 ? "absent" : raw == ENTRY_LEAF ? "a leaf" : "a marked leaf";
 	snprintf(text, sizeof(text), "node %u%s", raw - ENTRY_TABLE,
 		 w->node[raw - ENTRY_TABLE].stray ? " (stray)" : "");
 	return text;
@@ -70,12 +70,17 @@ void view_set(struct tree *w, unsigned first, unsigned count, bool mapped)
 {
 	for (unsigned page = first; page < first + count; page++) {
 		w->view &= ~(1U << page);
+		w->marks &= ~(1U << page);
 		w->view |= (unsigned)mapped << page;
 		for (unsigned i = 0; i < setup.threads; i++) {
 			const struct job *job = job_of(w, i);
 
-			if (job != NULL && w->thread[i].was != 0 && job->first == page)
+			if (job == NULL || w->thread[i].was == 0 || job->first != page)
+				continue;
+			if (job->deed == WALK)
 				w->thread[i].was |= 1U << mapped;
+			else if (job->deed == MARK)
+				w->thread[i].was |= 1;
 		}
 	}
 }

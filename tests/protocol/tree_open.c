@@ -55,16 +55,14 @@ bool node_make(struct at *a, unsigned level, unsigned page)
 
 /* --- the section ----------------------------------------------------------------------------- */
 
-static void cover_begin(struct at *a)
+void cover_begin(struct at *a)
 {
 	a->t->level = setup.levels;
 	a->t->held = 0;
 	hold(a, setup.levels, ENTRY_TABLE); /* the root is node 0 */
 	a->t->pc = COVER_LOAD;
-	if (a->job->deed == WALK) {
-		a->t->pc = WALK_LOAD;
-		a->t->was = 1U << (a->w->view >> a->job->first & 1);
-	}
+	if (a->job->deed == WALK || a->job->deed == MARK)
+		walk_begin(a);
 }
 
 static void section_begin(struct at *a)
@@ -92,13 +90,13 @@ static bool enter_say(struct at *a)
 	return true;
 }
 
-void job_next(struct at *a)
+static void job_next(struct at *a)
 {
 	a->t->job++;
 	a->job = job_of(a->w, a->me);
 	a->t->level = a->t->guard = 0;
 	a->t->va = a->t->raw = 0;
-	a->t->deep = 0;
+	a->t->deep = a->t->was = 0;
 	for (unsigned level = 1; level <= LEVELS_MAX; level++)
 		let_go(a, level);
 	if (a->job != NULL)
@@ -151,23 +149,6 @@ static void descend(struct at *a, unsigned raw)
 	let_go(a, a->t->level);
 	a->t->level--;
 	hold(a, a->t->level, raw);
-}
-
-static bool walk_load(struct at *a)
-{
-	unsigned raw = entry_look(a, a->t->level, slot_of(a->job->first, a->t->level));
-
-	if (entry_table(raw)) {
-		descend(a, raw);
-	} else {
-		if (!(a->t->was >> (raw != 0) & 1))
-			explore_broken(WALKS, "T%u finds page %u %s, which it never was", a->me,
-				       a->job->first, raw != 0 ? "mapped" : "absent");
-		a->t->was = 0;
-		let_go(a, a->t->level);
-		a->t->pc = EXIT;
-	}
-	return true;
 }
 
 static void cover_end(struct at *a)
@@ -299,9 +280,9 @@ static bool fill_fail(struct at *a)
 }
 
 step_fn *const open_steps[PCS] = {
-	[ENTER_LOAD] = enter_load, [ENTER_SAY] = enter_say,    [WALK_LOAD] = walk_load,
-	[COVER_LOAD] = cover_load, [GROW_LOAD] = grow_load,    [FILL_LOCK] = fill_lock,
-	[FILL_STRAY] = fill_stray, [FILL_LOOK] = fill_look,    [FILL_TAKE] = fill_take,
-	[FILL_PUT] = fill_put,	   [FILL_LEAVE] = fill_leave,  [FILL_AGAIN] = open_again,
-	[FILL_FAIL] = fill_fail,   [COVER_AGAIN] = open_again, [EXIT] = exit_section,
+	[ENTER_LOAD] = enter_load,  [ENTER_SAY] = enter_say,   [COVER_LOAD] = cover_load,
+	[GROW_LOAD] = grow_load,    [FILL_LOCK] = fill_lock,   [FILL_STRAY] = fill_stray,
+	[FILL_LOOK] = fill_look,    [FILL_TAKE] = fill_take,   [FILL_PUT] = fill_put,
+	[FILL_LEAVE] = fill_leave,  [FILL_AGAIN] = open_again, [FILL_FAIL] = fill_fail,
+	[COVER_AGAIN] = open_again, [EXIT] = exit_section,
 };

@@ -10,6 +10,9 @@ enum pc {
 	ENTER_LOAD, /* epoch_enter: load the epoch, */
 	ENTER_SAY,  /* announce it */
 	WALK_LOAD,
+	MARK_LOAD, /* engine_mark */
+	MARK_SWAP,
+	MARK_AGAIN, /* does the table still belong to the tree? */
 	COVER_LOAD, /* down to the covering node without a lock */
 	GROW_LOAD,  /* cover_grow */
 	FILL_LOCK,  /* cover_fill */
@@ -36,7 +39,10 @@ enum pc {
 	UNMAP_LOAD,
 	UNMAP_CLEAR,
 	JOIN_LOAD, /* engine_collapse */
+	JOIN_READ,
 	JOIN_PUT,
+	JOIN_READ_AGAIN,
+	JOIN_MARK,
 	JOIN_EMPTY, /* the mutation that empties the old table */
 	DETACH_LOAD,
 	DETACH_MARK,
@@ -84,8 +90,27 @@ static inline void let_go(struct at *a, unsigned level)
 	a->t->at[level - 1].slot = 0;
 }
 
+/* To the table `raw`, one level down; the parent stays in hand. */
+static inline void step_down(struct at *a, unsigned raw)
+{
+	a->t->level--;
+	hold(a, a->t->level, raw);
+}
+
 /* Loads an entry of the node in hand at `level`. */
 unsigned entry_look(struct at *a, unsigned level, unsigned slot);
+
+/* Loads the entry at which the cursor stands. */
+static inline unsigned look_here(struct at *a)
+{
+	return entry_look(a, a->t->level, slot_of(a->t->va, a->t->level));
+}
+
+/* Stores there; the node's count changes by `count`. */
+void put(struct at *a, unsigned raw, int count);
+
+/* The level whose slot is what the deed wants to change. */
+unsigned target_level(const struct job *job);
 
 /* First and last slot of the node in hand at `level` that overlap the range. */
 unsigned slot_first(const struct at *a, unsigned level);
@@ -99,8 +124,9 @@ void node_leave(struct at *a, unsigned level);
  * False: there is none. */
 bool node_make(struct at *a, unsigned level, unsigned page);
 
-/* The next cursor, or none. */
-void job_next(struct at *a);
+/* From the root, for the first time or again; a walk begins there: tree_walk.c. */
+void cover_begin(struct at *a);
+void walk_begin(struct at *a);
 
 /* What follows when all is locked, and when a table or a leaf was taken out: tree_deed.c. */
 void deed_begin(struct at *a);
@@ -115,5 +141,6 @@ void deed_end(struct at *a);
 typedef bool step_fn(struct at *a);
 extern step_fn *const open_steps[PCS], *const lock_steps[PCS];
 extern step_fn *const deed_steps[PCS], *const close_steps[PCS];
+extern step_fn *const walk_steps[PCS], *const join_steps[PCS];
 
 #endif
