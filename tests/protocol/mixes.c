@@ -54,6 +54,13 @@ static const struct job join_list[] = {
 	{ UNMAP, 0, 2, true, "unmap a" }, { MARK, 0, 1, false, "mark 0" },
 };
 
+static const struct job deep_join_list[] = {
+	{ JOIN, 0, 2, true, "join aa" },  { JOIN, 2, 4, true, "join ab" },
+	{ JOIN, 0, 4, true, "join a" },	  { MARK, 0, 1, false, "mark 0" },
+	{ WALK, 0, 1, false, "walk 0" },  { UNMAP, 1, 2, true, "unmap 1" },
+	{ UNMAP, 0, 4, true, "unmap a" },
+};
+
 struct family {
 	const char *name;
 	const struct job *jobs;
@@ -85,6 +92,7 @@ static const struct family families[] = {
 	  { 1, 1 } },
 	{ "3 levels, full, 2 pollers", JOBS(three_levels), TREE(3, 8, 2, 2, 0xff), { 1, 1 } },
 	{ "join, 3 threads", JOBS(join_list), TREE(2, 3, 3, 1, 0x3), { 1, 1, 1 } },
+	{ "join, 3 levels, 3 threads", JOBS(deep_join_list), TREE(3, 6, 3, 1, 0xf), { 1, 1, 1 } },
 	{ "join, 2 threads, 2 cursors each", JOBS(join_list), TREE(2, 3, 2, 1, 0x3), { 2, 2 } },
 	{ "2 threads, 2 cursors each", JOBS(short_list), TREE(2, 3, 2, 1, 0x1), { 2, 2 } },
 	{ "the same in one section",

@@ -21,10 +21,14 @@
  * Epochs count from the present one, so that they need two bits: an announced epoch is the present
  * one or an older one, a retired node is 0, 1 or 2 epochs old.
  *
- * The model assumes what it does not show: sequential consistency (orders of memory are for
- * tests/tsan), no more threads, cursors, levels and slots than are given, and the functions
- * of the engine translated by hand. Each node that is freed is looked for in the hands of all that
- * are inside a section, so that a use after it need not be waited for.
+ * A node that is freed must not be in the hands of any thread: so a use after its freeing is found
+ * before it happens.
+ *
+ * What the model does not show: orders of memory (all is sequentially consistent; tests/tsan looks
+ * at those); more threads, cursors, levels, slots and nodes than it has; rights, reserves of nodes
+ * and loops over many pages; the lists in which each CPU keeps what it deferred (here any poller
+ * frees what is ripe); and whether the engine does what is written here, for the functions were
+ * translated by hand. Siblings could be locked in any order as far as three threads can tell.
  */
 #ifndef TESTS_PROTOCOL_TREE_H
 #define TESTS_PROTOCOL_TREE_H
