@@ -200,16 +200,16 @@ static void test_jump_at_the_end_of_64_bits(void)
 	struct pt pt = { .ops = &host_pt_ops };
 	const struct pt_ops *h = &host_pt_ops;
 	const uint64_t end = h->limits->va_last + 1, first = round_down(end, SIZE_2M);
-	struct pt_retired retired;
+	struct flusher flusher;
 	struct pt_cursor c;
 	struct pt_leaf leaf;
 	uint64_t pages = 0;
 
-	pt_retired_init(&retired);
+	flusher_init(&flusher, &pt);
 	CU_ASSERT_EQUAL_FATAL(h->init(&pt), 0);
 	CU_ASSERT_EQUAL_FATAL(h->open(&c, &pt, first, end, true), 0);
 	CU_ASSERT_EQUAL(h->jump(&c, end - PAGE_SIZE), 0);
-	CU_ASSERT_EQUAL(h->map(&c, hpa(0x5000), 1, WB_RW, &retired), 0);
+	CU_ASSERT_EQUAL(h->map(&c, hpa(0x5000), 1, WB_RW, &flusher), 0);
 	CU_ASSERT_EQUAL(h->jump(&c, first), 0);
 	CU_ASSERT_TRUE(h->find_next(&c, end - first));
 	CU_ASSERT_EQUAL(h->query(&c, &leaf), 0);
@@ -217,11 +217,13 @@ static void test_jump_at_the_end_of_64_bits(void)
 	CU_ASSERT_EQUAL(h->jump(&c, end), 0);
 	CU_ASSERT_EQUAL(h->jump(&c, 0), -ERANGE);
 	CU_ASSERT_EQUAL(h->jump(&c, first), 0);
-	CU_ASSERT_EQUAL(h->unmap(&c, end, &retired, &pages), 0);
+	CU_ASSERT_EQUAL(h->unmap(&c, end, &flusher, &pages), 0);
 	CU_ASSERT_EQUAL(pages, 1);
 	CU_ASSERT_FALSE(h->find_next(&c, 0));
 	h->close(&c);
-	pt_retired_release(&pt, &retired);
+	flusher_dispatch(&flusher);
+	flusher_sync(&flusher);
+	flusher_fini(&flusher);
 	CU_ASSERT_EQUAL(h->open(&c, &pt, first, 0, true), -ERANGE);
 	CU_ASSERT_EQUAL(h->open(&c, &pt, first, end + PAGE_SIZE, true), -ERANGE);
 	h->destroy(&pt);

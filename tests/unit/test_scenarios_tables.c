@@ -333,7 +333,7 @@ static void test_map_new_over_a_mapping(void)
 	vm_jump(&c, gpa(SIZE_2M));
 	CU_ASSERT_EQUAL(vm_map_new(&c, block, WB_RW), -EEXIST);
 	CU_ASSERT_EQUAL(vm_cursor_at(&c).gpa, SIZE_2M);
-	CU_ASSERT_FALSE(c.retired.flush);
+	CU_ASSERT_FALSE(flusher_issued(&c.flusher));
 	vm_cursor_close(&c);
 	CU_ASSERT_EQUAL(generation(), before);
 	CU_ASSERT_EQUAL(frame_refs(page), 1);

@@ -349,8 +349,8 @@ static void test_page_moves(void)
  */
 static void test_ledger_overflows(void)
 {
-	const uint64_t count = 3 * PT_RETIRED_LEAVES + 7;
-	struct frame *again[3 * PT_RETIRED_LEAVES + 7];
+	const uint64_t count = 3 * FLUSHER_LEAVES + 7;
+	struct frame *again[3 * FLUSHER_LEAVES + 7];
 	uint64_t done;
 	struct vm_cursor c;
 
