@@ -8,11 +8,12 @@ enum {
 	LOCK,
 	STORE,
 	BUMP,
-	SYNC_INSIDE, /* tlb_sync: who is inside at all */
+	EXCHANGE,    /* the even generation that was loaded by an odd one */
+	SYNC_INSIDE, /* tlb_kick_stale: who is inside at all */
 	STALE_INSIDE,
 	STALE_SEEN,
 	KICK,
-	WAIT_INSIDE,
+	WAIT_INSIDE, /* tlb_wait */
 	WAIT_SEEN,
 	PUT,
 	UNLOCK,
@@ -103,16 +104,44 @@ static bool store(struct flush *f, struct changer *c, unsigned me)
 	return true;
 }
 
+static void bumped(struct changer *c)
+{
+	if (flush_mutated(BUMP_FIRST))
+		c->pc = LATE_STORE;
+	else if (flush_mutated(INSIDE_FIRST))
+		c->pc = STALE_INSIDE;
+	else
+		c->pc = flush_mutated(PUT_BEFORE_SYNC) ? PUT : SYNC_INSIDE;
+}
+
+/* Odd: a change that no CPU has entered since; ours is as good as part of it. */
 static bool bump(struct flush *f, struct changer *c, unsigned me)
 {
 	(void)me;
-	f->generation++;
-	SAY("makes it generation %u", f->generation);
+	if (flush_mutated(INSIDE_FIRST))
+		c->inside = f->inside;
+	SAY("loads generation %u", f->generation);
 	c->generation = f->generation;
-	if (flush_mutated(BUMP_FIRST))
-		c->pc = LATE_STORE;
+	if ((c->generation & 1) != 0 || flush_mutated(NEVER_BUMPED))
+		bumped(c);
 	else
-		c->pc = flush_mutated(PUT_BEFORE_SYNC) ? PUT : SYNC_INSIDE;
+		c->pc = EXCHANGE;
+	return true;
+}
+
+static bool exchange(struct flush *f, struct changer *c, unsigned me)
+{
+	(void)me;
+	if (f->generation != c->generation) {
+		SAY("finds generation %u", f->generation);
+		c->generation = f->generation;
+	} else {
+		f->generation++;
+		c->generation++;
+		SAY("makes it generation %u", f->generation);
+	}
+	if ((c->generation & 1) != 0)
+		bumped(c);
 	return true;
 }
 
@@ -123,18 +152,26 @@ static bool late_store(struct flush *f, struct changer *c, unsigned me)
 	return true;
 }
 
-/* To the next CPU that was inside, or on. */
-static void sync_next(struct changer *c, unsigned cpu)
+/* To the next CPU that was inside; after all of them, to waiting. */
+static void kick_next(struct changer *c, unsigned cpu)
 {
 	while (cpu < CPUS && !(c->inside >> cpu & 1))
 		cpu++;
-	c->cpu = cpu;
-	c->pc = STALE_INSIDE;
+	c->cpu = cpu < CPUS ? cpu : 0;
+	c->pc = cpu < CPUS ? STALE_INSIDE : WAIT_INSIDE;
 	if (cpu < CPUS)
 		return;
-	c->cpu = 0;
 	c->inside = 0;
-	c->pc = flush_mutated(PUT_BEFORE_SYNC) ? UNLOCK : PUT;
+	if (flush_mutated(NO_WAIT))
+		c->pc = PUT;
+}
+
+static void wait_next(struct changer *c, unsigned cpu)
+{
+	c->cpu = cpu < CPUS ? cpu : 0;
+	c->pc = WAIT_INSIDE;
+	if (cpu == CPUS)
+		c->pc = flush_mutated(PUT_BEFORE_SYNC) ? UNLOCK : PUT;
 }
 
 static bool sync_inside(struct flush *f, struct changer *c, unsigned me)
@@ -142,19 +179,21 @@ static bool sync_inside(struct flush *f, struct changer *c, unsigned me)
 	(void)me;
 	SAY("looks who is inside: %u", f->inside);
 	c->inside = f->inside;
-	sync_next(c, 0);
+	kick_next(c, 0);
 	return true;
 }
 
-/* tlb_stale in two loads. */
+/* tlb_stale in two loads, for kicking. */
 static bool stale_inside(struct flush *f, struct changer *c, unsigned me)
 {
 	(void)me;
 	SAY("sees CPU %u %s", c->cpu, f->inside >> c->cpu & 1 ? "inside" : "outside");
-	if (!(f->inside >> c->cpu & 1))
-		sync_next(c, c->cpu + 1U);
+	if (!(f->inside >> c->cpu & 1) && !flush_mutated(INSIDE_FIRST))
+		kick_next(c, c->cpu + 1U);
+	else if (flush_mutated(INSIDE_FIRST) && !(c->inside >> c->cpu & 1))
+		c->pc = PUT; /* nobody was inside before the bump */
 	else
-		c->pc = c->pc == STALE_INSIDE ? STALE_SEEN : WAIT_SEEN;
+		c->pc = STALE_SEEN;
 	return true;
 }
 
@@ -162,12 +201,10 @@ static bool stale_seen(struct flush *f, struct changer *c, unsigned me)
 {
 	(void)me;
 	SAY("sees that CPU %u has seen %u", c->cpu, f->cpu[c->cpu].seen);
-	if (f->cpu[c->cpu].seen >= c->generation)
-		sync_next(c, c->cpu + 1U);
-	else if (c->pc == STALE_SEEN && !flush_mutated(NO_KICK))
+	if (f->cpu[c->cpu].seen < c->generation && !flush_mutated(NO_KICK))
 		c->pc = KICK;
 	else
-		c->pc = WAIT_INSIDE;
+		kick_next(c, c->cpu + 1U);
 	return true;
 }
 
@@ -176,8 +213,28 @@ static bool kick(struct flush *f, struct changer *c, unsigned me)
 	(void)me;
 	SAY("kicks CPU %u", c->cpu);
 	cpu_kick(f, c->cpu);
-	if (flush_mutated(NO_WAIT))
-		sync_next(c, c->cpu + 1U);
+	kick_next(c, c->cpu + 1U);
+	return true;
+}
+
+/* tlb_stale again, for waiting. */
+static bool wait_inside(struct flush *f, struct changer *c, unsigned me)
+{
+	(void)me;
+	SAY("waits: CPU %u is %s", c->cpu, f->inside >> c->cpu & 1 ? "inside" : "outside");
+	if (f->inside >> c->cpu & 1)
+		c->pc = WAIT_SEEN;
+	else
+		wait_next(c, c->cpu + 1U);
+	return true;
+}
+
+static bool wait_seen(struct flush *f, struct changer *c, unsigned me)
+{
+	(void)me;
+	SAY("waits: CPU %u has seen %u", c->cpu, f->cpu[c->cpu].seen);
+	if (f->cpu[c->cpu].seen >= c->generation)
+		wait_next(c, c->cpu + 1U);
 	else
 		c->pc = WAIT_INSIDE;
 	return true;
@@ -225,12 +282,13 @@ static bool changer_step(struct flush *f, unsigned me)
 		[LOCK] = lock,
 		[STORE] = store,
 		[BUMP] = bump,
+		[EXCHANGE] = exchange,
 		[SYNC_INSIDE] = sync_inside,
 		[STALE_INSIDE] = stale_inside,
 		[STALE_SEEN] = stale_seen,
 		[KICK] = kick,
-		[WAIT_INSIDE] = stale_inside,
-		[WAIT_SEEN] = stale_seen,
+		[WAIT_INSIDE] = wait_inside,
+		[WAIT_SEEN] = wait_seen,
 		[PUT] = put,
 		[UNLOCK] = unlock,
 		[LATE_STORE] = late_store,
@@ -273,7 +331,7 @@ static void flush_start(void *state)
 {
 	struct flush *f = state;
 
-	f->generation = 1;
+	f->generation = 2;
 	for (unsigned page = 0; page < PAGES; page++) {
 		f->entry[page] = (struct translation){ .frame = page + 1, .write = 1 };
 		f->use[page] = page + 1;

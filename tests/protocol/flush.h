@@ -4,19 +4,19 @@
  *
  *      changers                     table, 2 entries          CPUs, each with a TLB of one entry
  *      lock the page                [frame, writable]         kicked := 0
- *      change its entry                  ▲                    tlb_enter: inside, generation, seen
- *      tlb_bump                          │ loads an entry,    flush if it has to
- *      tlb_sync: who is inside           │ and later fills    enter, unless it was kicked
- *        with an older generation        └─────────────────── in the guest
- *        is kicked and waited for                             leaves when kicked, or as it likes
- *      frame to the allocator                                 tlb_leave
- *      unlock
+ *      change its entry                  ▲                    tlb_enter: inside, generation (odd:
+ *      tlb_bump: odd, if it is even      │                      one more), seen
+ *      tlb_kick_stale: who is inside     │ loads an entry,    flush if it has to
+ *        with an older generation        │ and later fills    enter, unless it was kicked
+ *      tlb_wait for them                 └─────────────────── in the guest
+ *      frame to the allocator                                 leaves when kicked, or as it likes
+ *      unlock                                                 tlb_leave
  *
  * One step is one access to the shared words, one look of a CPU's walker at the table, one filling
  * of its TLB. What a TLB holds counts while its CPU is in the guest.
  *
  * Left out: more than two CPUs, pages and changers; tables that go to the allocator (the frame
- * stands for them: both are released after the same tlb_sync); orders of memory.
+ * stands for them: both are released after the same tlb_wait); orders of memory.
  */
 #ifndef TESTS_PROTOCOL_FLUSH_H
 #define TESTS_PROTOCOL_FLUSH_H
@@ -52,6 +52,9 @@ enum flush_mutation {
 	NO_FLUSH,
 	LEAVE_EARLY,
 	UNLOCK_BEFORE_FLUSH,
+	ODD_KEPT,
+	INSIDE_FIRST,
+	NEVER_BUMPED,
 };
 
 struct flush_setup {

@@ -6,6 +6,7 @@ enum {
 	OUT, /* a kick that comes now is forgotten by the first step */
 	SET_INSIDE,
 	LOAD_GENERATION,
+	ADVANCE, /* the odd generation that was loaded to the even one after it */
 	STORE_SEEN,
 	FLUSH,
 	CLEAR_KICK, /* the mutation that forgets kicks after tlb_enter */
@@ -57,15 +58,38 @@ static bool set_inside(struct flush *f, struct cpu *c, unsigned me)
 	return true;
 }
 
+/* Odd: something has changed since the last CPU entered. */
+static void loaded(struct cpu *c)
+{
+	if ((c->generation & 1) != 0 && !flush_mutated(ODD_KEPT))
+		c->pc = ADVANCE;
+	else if (flush_mutated(GENERATION_FIRST))
+		c->pc = SET_INSIDE;
+	else
+		compare(c);
+}
+
 static bool load_generation(struct flush *f, struct cpu *c, unsigned me)
 {
 	(void)me;
 	SAY("loads generation %u, has seen %u", f->generation, c->seen);
 	c->generation = f->generation;
-	if (flush_mutated(GENERATION_FIRST))
-		c->pc = SET_INSIDE;
-	else
-		compare(c);
+	loaded(c);
+	return true;
+}
+
+static bool advance(struct flush *f, struct cpu *c, unsigned me)
+{
+	(void)me;
+	if (f->generation != c->generation) {
+		SAY("finds generation %u", f->generation);
+		c->generation = f->generation;
+	} else {
+		f->generation++;
+		c->generation++;
+		SAY("makes it generation %u", f->generation);
+	}
+	loaded(c);
 	return true;
 }
 
@@ -181,6 +205,7 @@ bool cpu_step(struct flush *f, unsigned cpu, unsigned part)
 		[CLEAR_KICK] = clear_kick,
 		[SET_INSIDE] = set_inside,
 		[LOAD_GENERATION] = load_generation,
+		[ADVANCE] = advance,
 		[STORE_SEEN] = store_seen,
 		[FLUSH] = flush,
 		[CHECK_KICK] = check_kick,

@@ -171,7 +171,7 @@ struct flush_error {
 	bool restless;
 };
 
-#define NO_WAITING "tlb_sync does not wait"
+#define NO_WAITING "the changer does not wait"
 
 static const struct flush_error flush_errors[] = {
 	{ "the generation is read before `inside` is set", GENERATION_FIRST, TLB2, TAKE_0, 0,
@@ -184,6 +184,10 @@ static const struct flush_error flush_errors[] = {
 	{ "a CPU forgets kicks after tlb_enter", KICK_CLEARED_LATE, STUCK, TAKE_0, 0, false },
 	{ "a CPU does not flush when it has to", NO_FLUSH, TLB2, TAKE_0, 0, true },
 	{ "`inside` is cleared before the CPU has left", LEAVE_EARLY, TLB2, TAKE_0, 0, true },
+	{ "a CPU that enters leaves an odd generation odd", ODD_KEPT, TLB2, PROTECT_0, TAKE_0,
+	  true },
+	{ "who is inside is looked at before the bump", INSIDE_FIRST, TLB2, TAKE_0, 0, true },
+	{ "the generation stays even", NEVER_BUMPED, TLB2, TAKE_0, 0, true },
 	{ "the page is unlocked before the flush", UNLOCK_BEFORE_FLUSH, TLB1, TAKE_0, 0, true },
 };
 
