@@ -111,15 +111,15 @@ static int engine_collapse(struct pt_cursor *c, unsigned level, struct flusher *
 static void engine_collapse_end(struct pt_cursor *c, struct frame *table, struct flusher *flusher)
 {
 	unsigned level = node_level(table) + 1;
-	pt_entry_t *e = cursor_entry(c), *old = pt_entries(table);
+	pt_entry_t *e = cursor_entry(c);
 	uint64_t raw = pt_entry_load(e), marks = fmt_marks(node_marks(table, level - 1), level);
 
 	INVARIANT(c->level == level && raw != 0 && !entry_is_table(raw));
 	while (!pt_entry_swap(e, &raw, raw | marks))
 		continue;
-	/* The large page owns what the leaves did. */
-	for (unsigned i = 0; i < PT_ENTRIES; i++)
-		pt_entry_store(&old[i], 0);
+	/* The large page owns what the leaves did: none of them counts when the table is freed.
+	 * They stay readable for lock-free walkers that are in the table: what they say is still
+	 * true. */
 	table->present = 0;
 	detach(c->pt, table);
 	flusher_hold_table(flusher, table);

@@ -46,25 +46,58 @@ static struct pt_hit engine_lookup(const struct pt *pt, uint64_t va)
 	return hit(raw, 1);
 }
 
-/* Sets marks without a lock, as the CPU does: an exchange that gives up when the leaf is gone. */
-static bool engine_mark(const struct pt *pt, uint64_t va, pt_attr_t marks)
+/* Where a mark is set: the leaf's entry, and the one that leads to its table. */
+struct mark_at {
+	pt_entry_t *above; /* NULL at the root */
+	uint64_t table;	   /* what it says */
+};
+
+/* One attempt, down from the root. -EAGAIN: the mark went into a table that was being taken out. */
+static int mark_once(const struct pt *pt, uint64_t va, pt_attr_t marks)
 {
 	struct frame *node = pt->root;
+	struct mark_at at = { NULL, 0 };
 
-	REQUIRES(epoch_inside());
-	if (!va_valid(va))
-		return false;
 	for (unsigned level = FMT_LEVELS;; level--) {
 		pt_entry_t *e = &pt_entries(node)[pt_index(va, level)];
 		uint64_t raw = pt_entry_load(e), bits = fmt_marks(marks, level);
 
-		while (raw != 0 && !entry_is_table(raw))
-			if ((raw & bits) == bits || pt_entry_swap(e, &raw, raw | bits))
-				return true;
+		while (raw != 0 && !entry_is_table(raw)) {
+			if ((raw & bits) != bits && !pt_entry_swap(e, &raw, raw | bits))
+				continue;
+			return at.above == NULL || pt_entry_load(at.above) == at.table ? 0
+										       : -EAGAIN;
+		}
 		if (raw == 0)
-			return false;
+			return -ENOENT;
+		at = (struct mark_at){ e, raw };
 		node = node_at(raw, level);
 	}
+}
+
+/*
+ * Sets marks without a lock, as the CPU does: an exchange that gives up when the leaf is gone.
+ *
+ *      CPU 0 marks                            CPU 1 collapses the table
+ *      loads the table's entry, the leaf
+ *                                             table's entry := large page
+ *                                             flush; takes over the leaves' marks
+ *      leaf's exchange succeeds, too late
+ *      the table's entry is another: again
+ *
+ * The CPU itself is out of the guest at the flush; software walkers are not, so they look again.
+ */
+static bool engine_mark(const struct pt *pt, uint64_t va, pt_attr_t marks)
+{
+	int err;
+
+	REQUIRES(epoch_inside());
+	if (!va_valid(va))
+		return false;
+	do
+		err = mark_once(pt, va, marks);
+	while (err == -EAGAIN);
+	return err == 0;
 }
 
 static unsigned engine_walk(const struct pt *pt, uint64_t va, struct pt_step *steps)

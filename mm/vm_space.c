@@ -153,7 +153,7 @@ int vm_collapse(struct vm_cursor *c, uint64_t size)
 		return err;
 	vm_cursor_flush(c);
 	ops->collapse_end(&c->c, table, &c->flusher);
-	/* Nobody has been able to find the table since the flush. */
+	/* No CPU has been able to use the table since the flush; lock-free walkers may still. */
 	flusher_sync(&c->flusher);
 	return 0;
 }
