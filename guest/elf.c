@@ -197,12 +197,10 @@ static int check_entry(struct elf *e)
 
 static int write_segment(struct elf *e, struct guest *g, const struct segment *s)
 {
-	struct vm_writer w;
-	int err = vm_writer_guest(&w, &g->space, gpa(s->at), s->mem_size);
-
+	static const struct vm_use use = { .who = "image loader" };
 	/* What follows the file's bytes is zero already: memory is brought in as zeros. */
-	if (err == 0)
-		err = vm_write_bytes(&w, e->image + s->offset, s->file_size);
+	int err = vm_write_guest(&g->space, gpa(s->at), e->image + s->offset, s->file_size, &use);
+
 	if (err != 0)
 		return refuse(e, err,
 			      "the host has no memory for segment %u (0x%llx+0x%llx): stop another "

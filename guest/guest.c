@@ -129,11 +129,10 @@ static int write_boot_page(struct guest *g)
 	struct guest_boot_page page = { .magic = GUEST_BOOT_MAGIC,
 					.mem_pages = (uint32_t)(g->config.mem >> PAGE_SHIFT),
 					.vcpus = g->config.vcpus };
-	struct vm_writer w;
-	int err = vm_writer_guest(&w, &g->space, gpa(GUEST_BOOT_PAGE), sizeof(page));
+	static const struct vm_use use = { .who = "boot page" };
 
 	memcpy(page.cmdline, g->config.cmdline, sizeof(page.cmdline));
-	return err != 0 ? err : vm_write_bytes(&w, &page, sizeof(page));
+	return vm_write_guest(&g->space, gpa(GUEST_BOOT_PAGE), &page, sizeof(page), &use);
 }
 
 static int guest_fill(struct guest *g, const void *image, uint64_t len, char *why, size_t why_size)

@@ -8,22 +8,35 @@
 
 #define ITEMS_MAX 4096
 
+static const struct vm_use use = { .who = "INS/OUTS" };
+
+/* From the port: its value is taken only when there is a place for it. */
+static int item_in(struct guest *g, const struct vm_exit *exit, gpa_t at)
+{
+	struct vm_writer w;
+	uint32_t value;
+	int err = vm_writer_guest(&w, &g->space, at, exit->io.size, &use);
+
+	if (err == 0)
+		err = vm_io_activate(&w.io);
+	if (err != 0)
+		return err;
+	value = guest_port_in(g, exit->io.port, exit->io.size);
+	err = vm_write_bytes(&w, &value, exit->io.size);
+	vm_io_dispose(&w.io);
+	vm_io_remove(&w.io);
+	return err;
+}
+
 /* One item between the port and guest memory. */
 static int move_item(struct guest *g, const struct vm_exit *exit, gpa_t at)
 {
 	uint32_t value = 0;
-	struct vm_reader r;
-	struct vm_writer w;
 	int err;
 
-	if (exit->io.in) {
-		value = guest_port_in(g, exit->io.port, exit->io.size);
-		err = vm_writer_guest(&w, &g->space, at, exit->io.size);
-		return err != 0 ? err : vm_write_bytes(&w, &value, exit->io.size);
-	}
-	err = vm_reader_guest(&r, &g->space, at, exit->io.size);
-	if (err == 0)
-		err = vm_read_bytes(&r, &value, exit->io.size);
+	if (exit->io.in)
+		return item_in(g, exit, at);
+	err = vm_read_guest(&g->space, at, &value, exit->io.size, &use);
 	if (err == 0)
 		guest_port_out(g, exit->io.port, exit->io.size, value);
 	return err;
@@ -50,8 +63,12 @@ int string_io(struct vcpu *v, const struct vm_exit *exit)
 	step = s.rflags & RFLAGS_DF ? 0 - (uint64_t)exit->io.size : exit->io.size;
 	while (done < ITEMS_MAX && (!exit->io.rep || (*count & mask) != 0)) {
 		uint64_t linear = (base + (*index & mask)) & UINT32_MAX;
+		int err = move_item(v->guest, exit, gpa(linear));
 
-		if (move_item(v->guest, exit, gpa(linear)) != 0) {
+		/* Somebody else is at that memory: the guest executes the rest once more. */
+		if (err == -EBUSY)
+			return 0;
+		if (err != 0) {
 			guest_stop(v->guest,
 				   "INS or OUTS at guest-physical 0x%llx: no memory there",
 				   (unsigned long long)linear);

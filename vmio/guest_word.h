@@ -1,63 +1,113 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Single words of guest-physical memory, as the CPU's own table walker reads and changes them: one
- * access, never torn, never repeated.
- *
- * `at` is aligned to the word. Inside an epoch section, which keeps the memory allocated while it
- * is used. A page that is missing, or lacks the right, is brought in by the space's fault handler
- * when `bring_in` is true. Errors: -EFAULT: no memory of the guest there, or not with that right;
- * -ENOMEM: it would have to be brought in and could not. The results are left alone then.
+ * Single words of memory, as the CPU's own table walker reads and changes them: one access, never
+ * torn, never repeated, and survived when it faults.
  */
 #ifndef VMIO_GUEST_WORD_H
 #define VMIO_GUEST_WORD_H
 
-#include "base/contract.h"
-#include "base/err.h"
-#include "mm/vm_space.h"
+#include "base/fixup.h"
+#include "vmio/page.h"
 
-/* Where the word is in our memory. `want` is PT_READ or PT_WRITE. */
-static inline int guest_word_find(struct vm_space *space, gpa_t at, pt_attr_t want, bool bring_in,
-				  void **p)
+/* 1, 2, 4 or 8. */
+static inline bool word_size(size_t size)
 {
-	struct pt_leaf leaf;
-
-	while (!vm_translate(space, at, &leaf) || (leaf.attr & want) == 0) {
-		int err = bring_in ? vm_space_fault(space, at, want) : -EFAULT;
-
-		if (err != 0)
-			return err;
-	}
-	/* A device's registers are not memory: reading them may do something. */
-	if ((leaf.attr & PT_TRACKED) == 0)
-		return -EFAULT;
-	*p = hpa_ptr(hpa_add(leaf.hpa, at.gpa - leaf.va));
-	return 0;
+	return size - 1 < 8 && (size & (size - 1)) == 0;
 }
 
-/* Reads 4 or 8 bytes (`size`); the upper half of *value is 0 for 4. */
+/* Reads a word; the upper part of *value is 0. -EFAULT: it faulted, *value is left alone.
+ * Precondition, here and below: a word's size, aligned to it. */
+static inline int word_load(const void *at, size_t size, uint64_t *value)
+{
+	uint32_t v4;
+	uint16_t v2;
+	uint8_t v1;
+	int err;
+
+	switch (size) {
+	case 8:
+		return fixup_load8(at, value);
+	case 4:
+		err = fixup_load4(at, &v4);
+		*value = err == 0 ? v4 : *value;
+		return err;
+	case 2:
+		err = fixup_load2(at, &v2);
+		*value = err == 0 ? v2 : *value;
+		return err;
+	default:
+		err = fixup_load1(at, &v1);
+		*value = err == 0 ? v1 : *value;
+		return err;
+	}
+}
+
+static inline int word_store(void *at, size_t size, uint64_t value)
+{
+	switch (size) {
+	case 8:
+		return fixup_store8(at, value);
+	case 4:
+		return fixup_store4(at, (uint32_t)value);
+	case 2:
+		return fixup_store2(at, (uint16_t)value);
+	default:
+		return fixup_store1(at, (uint8_t)value);
+	}
+}
+
+#define WORD_SWAP(mov, reg)                                            \
+	__asm__ volatile("1:\tlock cmpxchg" mov " %" reg "3, (%2)\n\t" \
+			 "xorl %1, %1\n"                               \
+			 "2:\n\t" FIXUP("1b", "2b")                    \
+			 : "+&a"(*old), "+&r"(fault)                   \
+			 : "r"(at), "q"(new)                           \
+			 : "memory", "cc")
+
+/*
+ * Puts `new` in the place of *old. 0; -EAGAIN: something else is there, which *old is now; -EFAULT:
+ * it faulted. A full barrier but for -EFAULT.
+ */
+static inline int word_swap(void *at, size_t size, uint64_t *old, uint64_t new)
+{
+	uint64_t mask = UINT64_MAX >> (64 - 8 * size), wanted = *old & mask;
+	int fault = -EFAULT;
+
+	*old = wanted;
+	switch (size) {
+	case 8:
+		WORD_SWAP("q", "q");
+		break;
+	case 4:
+		WORD_SWAP("l", "k");
+		break;
+	case 2:
+		WORD_SWAP("w", "w");
+		break;
+	default:
+		WORD_SWAP("b", "b");
+		break;
+	}
+	*old &= mask;
+	if (fault != 0)
+		return fault;
+	return *old == wanted ? 0 : -EAGAIN;
+}
+
+/*
+ * Reads 4 or 8 bytes (`size`) of guest-physical memory at `at`, aligned, inside an epoch section.
+ * Memory is brought in when `bring_in` is true. Errors as vm_page_find; *value is left alone then.
+ */
 static inline int guest_word_read(struct vm_space *space, gpa_t at, unsigned size, bool bring_in,
 				  uint64_t *value)
 {
-	void *p = NULL;
+	struct vm_page page = { 0 };
+	pt_attr_t attr;
 	int err;
 
 	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size));
-	err = guest_word_find(space, at, PT_READ, bring_in, &p);
-	if (err == 0)
-		*value = size == 8 ? __atomic_load_n((uint64_t *)p, __ATOMIC_RELAXED)
-				   : __atomic_load_n((uint32_t *)p, __ATOMIC_RELAXED);
-	return err;
-}
-
-static inline bool guest_word_swap(void *p, unsigned size, uint64_t old, uint64_t new)
-{
-	uint32_t old4 = (uint32_t)old;
-
-	if (size == 8)
-		return __atomic_compare_exchange_n((uint64_t *)p, &old, new, false,
-						   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-	return __atomic_compare_exchange_n((uint32_t *)p, &old4, (uint32_t) new, false,
-					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	err = vm_page_find(space, at, PT_READ, bring_in ? 0 : VM_PRESENT, &page, &attr);
+	return err != 0 ? err : word_load(page.at, size, value);
 }
 
 /*
@@ -68,17 +118,17 @@ static inline bool guest_word_swap(void *p, unsigned size, uint64_t old, uint64_
 static inline int guest_word_exchange(struct vm_space *space, gpa_t at, unsigned size, uint64_t old,
 				      uint64_t new)
 {
-	void *p = NULL;
+	struct vm_page page = { 0 };
+	pt_attr_t attr;
 	int err;
 
 	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size));
-	err = guest_word_find(space, at, PT_WRITE, true, &p);
-	if (err != 0)
-		return err;
-	if (!guest_word_swap(p, size, old, new))
-		return -EAGAIN;
-	vm_mark(space, at, PT_ACCESSED | PT_DIRTY);
-	return 0;
+	err = vm_page_find(space, at, PT_WRITE, 0, &page, &attr);
+	if (err == 0)
+		err = word_swap(page.at, size, &old, new);
+	if (err == 0)
+		vm_mark(space, at, PT_ACCESSED | PT_DIRTY);
+	return err;
 }
 
 #endif

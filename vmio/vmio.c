@@ -1,164 +1,442 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include "vmio/vmio.h"
 
-#include "base/contract.h"
-#include "base/err.h"
-#include "base/string.h"
+#include "vmio/piece.h"
+#include "vmio/virtual.h"
+
+/* Bytes that a copy moves in one epoch section of its own: enough that opening it costs nothing,
+ * little enough that nobody waits long for memory. */
+#define SECTION (UINT64_C(64) << 10)
+
+#define MARKS (PT_ACCESSED | PT_DIRTY)
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/*
+ * From now on a flush changes the generation: an odd one would stay. As mm/tlb.h has it for a CPU
+ * that enters, so that what is remembered here is as good as what a TLB holds.
+ */
+static uint64_t watch(struct tlb_domain *d)
+{
+	uint64_t generation = atomic_load_explicit(&d->generation, memory_order_acquire);
+
+	while (__builtin_expect((generation & 1) != 0, 0))
+		if (atomic_compare_exchange_weak(&d->generation, &generation, generation + 1))
+			generation++;
+	return generation;
+}
+
+/* Goes to the next range of a list that is not empty. Precondition: some bytes are left. */
+static void next_range(struct vm_io *io)
+{
+	while (io->at == io->end) {
+		const struct vm_range *range = &io->list[io->list_next++];
+		uint64_t len = smaller(range->len, io->list_rest);
+
+		io->at = io->low = io->limit = range->at.gpa;
+		io->end = io->at + len;
+		io->list_rest -= len;
+	}
+}
+
+/* Looks up the page at io->at and remembers it. */
+static int find_page(struct vm_io *io)
+{
+	uint64_t generation = watch(&io->space->pt.tlb);
+	struct vm_page page = { 0 };
+	pt_attr_t attr = 0;
+	int err = vm_page_find(io->space, gpa(io->at), io->writes ? PT_WRITE : PT_READ,
+			       io->use->flags, &page, &attr);
+
+	if (__builtin_expect(err != 0, 0))
+		return err;
+	if (io->writes && (attr & MARKS) != MARKS)
+		vm_mark(io->space, gpa(io->at), MARKS);
+	io->bias = hva_of(page.at).hva - io->at;
+	io->limit = io->at + smaller(page.room, io->end - io->at);
+	io->low = io->at - smaller(page.before, io->list == NULL ? io->at - io->first : 0);
+	io->generation = generation;
+	return 0;
+}
+
+int piece_begin(struct vm_io *io, uint64_t max, struct piece *p)
+{
+	int err = 0;
+
+	REQUIRES(epoch_inside() && max != 0 && vm_io_left(io) != 0);
+	REQUIRES(io->state == VM_IO_ACTIVE || io->state == VM_IO_HOST);
+	if (__builtin_expect(io->at == io->end, 0))
+		next_range(io);
+	if (__builtin_expect(io->virt != NULL, 0)) {
+		p->n = smaller(max, io->end - io->at);
+		return virtual_piece(io, p);
+	}
+	if (!vm_io_ready(io, 1))
+		err = find_page(io);
+	p->at = vm_io_ptr(io);
+	p->n = smaller(max, io->limit - io->at);
+	return err;
+}
+
+/* --- creation --------------------------------------------------------------------------------- */
+
+static struct vm_io io_host(const void *p, size_t len, bool writes)
+{
+	uint64_t at = hva_of(p).hva;
+
+	return (struct vm_io){
+		.at = at,
+		.first = at,
+		.low = at,
+		.end = at + len,
+		.limit = at + len,
+		.writes = writes,
+	};
+}
 
 struct vm_reader vm_reader_host(const void *p, size_t len)
 {
-	return (struct vm_reader){ { .at.host = hva_of(p), .left = len } };
+	return (struct vm_reader){ io_host(p, len, false) };
 }
 
 struct vm_writer vm_writer_host(void *p, size_t len)
 {
-	return (struct vm_writer){ { .at.host = hva_of(p), .left = len } };
+	return (struct vm_writer){ io_host(p, len, true) };
 }
 
-static int io_guest(struct vm_io *io, struct vm_space *space, gpa_t at, uint64_t len)
+static inline struct vm_io io_over(struct vm_space *space, uint64_t at, uint64_t len,
+				   const struct vm_use *use, bool writes)
+{
+	return (struct vm_io){
+		.at = at,
+		.end = at + len,
+		.low = at,
+		.limit = at,
+		.space = space,
+		.use = use,
+		.id = owner_new_id(),
+		.first = at,
+		.state = VM_IO_CREATED,
+		.writes = writes,
+	};
+}
+
+int vm_reader_guest(struct vm_reader *r, struct vm_space *space, gpa_t at, uint64_t len,
+		    const struct vm_use *use)
 {
 	if (at.gpa + len < at.gpa)
 		return -ERANGE;
-	*io = (struct vm_io){ .space = space, .at.guest = at, .left = len };
+	r->io = io_over(space, at.gpa, len, use, false);
 	return 0;
 }
 
-int vm_reader_guest(struct vm_reader *r, struct vm_space *space, gpa_t at, uint64_t len)
+int vm_writer_guest(struct vm_writer *w, struct vm_space *space, gpa_t at, uint64_t len,
+		    const struct vm_use *use)
 {
-	return io_guest(&r->io, space, at, len);
-}
-
-int vm_writer_guest(struct vm_writer *w, struct vm_space *space, gpa_t at, uint64_t len)
-{
-	return io_guest(&w->io, space, at, len);
-}
-
-static void io_advance(struct vm_io *io, uint64_t n)
-{
-	REQUIRES(n <= io->left);
-	if (io->space != NULL)
-		io->at.guest = gpa_add(io->at.guest, n);
-	else
-		io->at.host = hva_add(io->at.host, n);
-	io->left -= n;
-}
-
-/*
- * Where the next bytes are, and in *n how many of them lie together (at most *n). Brings memory in
- * through the space's fault handler. Inside an epoch section, for the length of which the answer's
- * memory stays what it is, even if it is unmapped meanwhile.
- */
-static int io_resolve(struct vm_io *io, pt_attr_t want, void **p, uint64_t *n)
-{
-	struct pt_leaf leaf;
-	uint64_t offset;
-
-	if (*n > io->left)
-		*n = io->left;
-	if (io->space == NULL) {
-		*p = hva_ptr(io->at.host);
-		return 0;
-	}
-	while (!vm_translate(io->space, io->at.guest, &leaf) || (leaf.attr & want) == 0) {
-		int err = vm_space_fault(io->space, io->at.guest, want);
-
-		if (err != 0)
-			return err;
-	}
-	/* Only RAM has bytes; a device's registers are not memory to be copied. */
-	if ((leaf.attr & PT_TRACKED) == 0)
-		return -EFAULT;
-	offset = io->at.guest.gpa - leaf.va;
-	if (*n > leaf.size - offset)
-		*n = leaf.size - offset;
-	*p = hpa_ptr(hpa_add(leaf.hpa, offset));
-	if (want == PT_WRITE)
-		vm_mark(io->space, io->at.guest, PT_ACCESSED | PT_DIRTY);
+	if (at.gpa + len < at.gpa)
+		return -ERANGE;
+	w->io = io_over(space, at.gpa, len, use, true);
 	return 0;
 }
 
-/* One piece that is contiguous on both sides. */
-static int copy_piece(struct vm_reader *r, struct vm_writer *w, uint64_t *n)
+static int io_list(struct vm_io *io, struct vm_space *space, const struct vm_range *ranges,
+		   unsigned n, const struct vm_use *use, bool writes)
 {
-	void *src, *dst;
-	int err = io_resolve(&r->io, PT_READ, &src, n);
+	uint64_t all = 0;
 
+	if (n > OWNER_SLOTS)
+		return -E2BIG;
+	for (unsigned i = 0; i < n; i++) {
+		if (ranges[i].at.gpa + ranges[i].len < ranges[i].at.gpa ||
+		    all + ranges[i].len < all)
+			return -ERANGE;
+		all += ranges[i].len;
+	}
+	*io = io_over(space, 0, 0, use, writes);
+	io->list = ranges;
+	io->list_count = n;
+	io->list_rest = all;
+	return 0;
+}
+
+int vm_reader_list(struct vm_reader *r, struct vm_space *space, const struct vm_range *ranges,
+		   unsigned n, const struct vm_use *use)
+{
+	return io_list(&r->io, space, ranges, n, use, false);
+}
+
+int vm_writer_list(struct vm_writer *w, struct vm_space *space, const struct vm_range *ranges,
+		   unsigned n, const struct vm_use *use)
+{
+	return io_list(&w->io, space, ranges, n, use, true);
+}
+
+void vm_reader_virtual(struct vm_reader *r, struct vm_space *space, gva_t at, uint64_t len,
+		       const struct vm_virtual *virt, const struct vm_use *use)
+{
+	r->io = io_over(space, at.gva, len, use, false);
+	r->io.virt = virt;
+}
+
+void vm_writer_virtual(struct vm_writer *w, struct vm_space *space, gva_t at, uint64_t len,
+		       const struct vm_virtual *virt, const struct vm_use *use)
+{
+	w->io = io_over(space, at.gva, len, use, true);
+	w->io.virt = virt;
+}
+
+/* --- ownership -------------------------------------------------------------------------------- */
+
+int vm_io_activate(struct vm_io *io)
+{
+	struct owner_party party = {
+		.id = io->id,
+		.who = io->use->who,
+		.kind = io->writes		    ? OWNER_WRITES
+			: io->use->flags & VM_ALONE ? OWNER_READS_ALONE
+						    : OWNER_READS,
+	};
+	int err = 0;
+
+	REQUIRES(io->state == VM_IO_CREATED);
+	if (io->list != NULL)
+		err = owner_claim_list(io->space, io->list, io->list_count, &party);
+	else if (io->virt == NULL)
+		err = owner_claim(io->space, io->first, io->end, &party, &io->slot);
 	if (err == 0)
-		err = io_resolve(&w->io, PT_WRITE, &dst, n);
+		io->state = VM_IO_ACTIVE;
+	return err;
+}
+
+void vm_io_dispose(struct vm_io *io)
+{
+	REQUIRES(io->state == VM_IO_ACTIVE);
+	if (io->list != NULL)
+		owner_release_list(io->space, io->id);
+	owner_release(io->slot);
+	io->slot = NULL;
+	io->low = io->limit = io->at;
+	io->state = VM_IO_CREATED;
+}
+
+void vm_io_remove(struct vm_io *io)
+{
+	REQUIRES(io->state == VM_IO_CREATED);
+	io->state = VM_IO_REMOVED;
+}
+
+/* --- where it stands -------------------------------------------------------------------------- */
+
+void vm_io_limit(struct vm_io *io, uint64_t n)
+{
+	uint64_t here = smaller(n, io->end - io->at);
+
+	io->end = io->at + here;
+	io->limit = io->at + smaller(io->limit - io->at, here);
+	io->list_rest = smaller(io->list_rest, n - here);
+}
+
+void vm_io_skip(struct vm_io *io, uint64_t n)
+{
+	REQUIRES(n <= vm_io_left(io));
+	while (n != 0) {
+		uint64_t step;
+
+		if (io->at == io->end)
+			next_range(io);
+		step = smaller(n, io->end - io->at);
+		if (step > io->limit - io->at)
+			io->low = io->limit = io->at + step;
+		io->at += step;
+		n -= step;
+	}
+}
+
+/* --- copies ----------------------------------------------------------------------------------- */
+
+/* Both sides of a piece; *n is what lies together on both. */
+static int copy_begin(struct vm_io *r, struct vm_io *w, struct piece p[2], uint64_t *n)
+{
+	int err = piece_begin(r, *n, &p[0]);
+
 	if (err != 0)
 		return err;
-	memmove(dst, src, *n);
-	io_advance(&r->io, *n);
-	io_advance(&w->io, *n);
-	return 0;
+	*n = p[0].n;
+	err = piece_begin(w, *n, &p[1]);
+	if (err != 0)
+		piece_end(r, &p[0], 0);
+	else
+		*n = p[1].n;
+	return err;
+}
+
+/* One piece. *n is how much of it was copied. */
+static int copy_piece(struct vm_io *r, struct vm_io *w, uint64_t *n)
+{
+	struct piece p[2];
+	uint64_t max = *n;
+	int err = copy_begin(r, w, p, n);
+
+	if (err != 0) {
+		*n = 0;
+		return err;
+	}
+	max = *n;
+	*n -= move_bytes(p[1].at, p[0].at, max);
+	piece_end(r, &p[0], *n);
+	piece_end(w, &p[1], *n);
+	return *n == max ? 0 : -EFAULT;
+}
+
+static int fill_piece(struct vm_io *w, uint8_t byte, uint64_t *n)
+{
+	struct piece p;
+	int err = piece_begin(w, *n, &p);
+
+	*n = 0;
+	if (err != 0)
+		return err;
+	*n = p.n - move_fill(p.at, byte, p.n);
+	piece_end(w, &p, *n);
+	return *n == p.n ? 0 : -EFAULT;
+}
+
+/* All of `len` bytes, from `r`, or `byte` when there is none. */
+static int transfer(struct vm_io *r, struct vm_io *w, uint8_t byte, uint64_t len, uint64_t *done)
+{
+	uint64_t some = 0;
+	int err = 0;
+
+	*done = 0;
+	if (len == 0)
+		return 0;
+	epoch_enter();
+	while (err == 0 && *done < len) {
+		uint64_t n = len - *done;
+
+		if (__builtin_expect(some >= SECTION, 0)) {
+			epoch_exit();
+			epoch_enter();
+			some = 0;
+		}
+		n = smaller(n, SECTION);
+		err = r != NULL ? copy_piece(r, w, &n) : fill_piece(w, byte, &n);
+		*done += n;
+		some += n;
+	}
+	epoch_exit();
+	return err;
 }
 
 int vm_copy(struct vm_reader *r, struct vm_writer *w, uint64_t max, uint64_t *copied)
 {
-	uint64_t done = 0;
-	int err = 0;
+	uint64_t done;
+	int err = transfer(&r->io, &w->io, 0, smaller(smaller(vm_remain(r), vm_avail(w)), max),
+			   &done);
 
-	while (err == 0 && done < max && r->io.left != 0 && w->io.left != 0) {
-		uint64_t n = max - done;
-
-		epoch_enter();
-		err = copy_piece(r, w, &n);
-		epoch_exit();
-		if (err == 0)
-			done += n;
-	}
 	if (copied != NULL)
 		*copied = done;
 	return err;
 }
 
-int vm_fill_zero(struct vm_writer *w, uint64_t len, uint64_t *filled)
+int vm_fill(struct vm_writer *w, uint8_t byte, uint64_t len, uint64_t *filled)
 {
-	uint64_t done = 0;
-	int err = 0;
+	uint64_t done;
+	int err = transfer(NULL, &w->io, byte, smaller(vm_avail(w), len), &done);
 
-	while (err == 0 && done < len && w->io.left != 0) {
-		uint64_t n = len - done;
-		void *dst;
-
-		epoch_enter();
-		err = io_resolve(&w->io, PT_WRITE, &dst, &n);
-		if (err == 0) {
-			memset(dst, 0, n);
-			io_advance(&w->io, n);
-			done += n;
-		}
-		epoch_exit();
-	}
 	if (filled != NULL)
 		*filled = done;
 	return err;
 }
 
-int vm_read_bytes(struct vm_reader *r, void *dst, size_t len)
+/* One piece in or out, `mine` being ours. -E2BIG: it does not all lie together, nothing is done. */
+static int only_piece(struct vm_io *io, void *mine, size_t len)
 {
-	struct vm_reader from = *r;
+	struct piece p = { 0 };
+	int err = -E2BIG;
+
+	if (io->virt != NULL || len > io->end - io->at)
+		return err;
+	epoch_enter();
+	err = piece_begin(io, len, &p);
+	if (err == 0 && p.n < len)
+		err = -E2BIG;
+	else if (err == 0 && move_bytes(io->writes ? p.at : mine, io->writes ? mine : p.at, len))
+		err = -EFAULT;
+	epoch_exit();
+	io->at += err == 0 ? len : 0;
+	return err;
+}
+
+int vm_read_rest(struct vm_reader *r, void *dst, size_t len)
+{
 	struct vm_writer to = vm_writer_host(dst, len);
+	struct vm_reader from;
+	uint64_t done;
 	int err;
 
-	if (len > r->io.left)
+	if (len > vm_remain(r))
 		return -ERANGE;
-	err = vm_copy(&from, &to, len, NULL);
+	err = len == 0 ? 0 : only_piece(&r->io, dst, len);
+	if (err != -E2BIG)
+		return err;
+	from = *r;
+	err = transfer(&from.io, &to.io, 0, len, &done);
 	if (err == 0)
 		*r = from;
 	return err;
 }
 
-int vm_write_bytes(struct vm_writer *w, const void *src, size_t len)
+int vm_write_rest(struct vm_writer *w, const void *src, size_t len)
 {
 	struct vm_reader from = vm_reader_host(src, len);
-	struct vm_writer to = *w;
+	struct vm_writer to;
+	uint64_t done;
 	int err;
 
-	if (len > w->io.left)
+	if (len > vm_avail(w))
 		return -ERANGE;
-	err = vm_copy(&from, &to, len, NULL);
+	/* Read from, as io->writes says. */
+	err = len == 0 ? 0 : only_piece(&w->io, (void *)(uintptr_t)src, len);
+	if (err != -E2BIG)
+		return err;
+	to = *w;
+	err = transfer(&from.io, &to.io, 0, len, &done);
 	if (err == 0)
 		*w = to;
+	return err;
+}
+
+int vm_read_guest(struct vm_space *space, gpa_t at, void *dst, size_t len, const struct vm_use *use)
+{
+	struct vm_reader r;
+	int err = vm_reader_guest(&r, space, at, len, use);
+
+	if (err == 0)
+		err = vm_io_activate(&r.io);
+	if (err != 0)
+		return err;
+	err = vm_read_bytes(&r, dst, len);
+	vm_io_dispose(&r.io);
+	vm_io_remove(&r.io);
+	return err;
+}
+
+int vm_write_guest(struct vm_space *space, gpa_t at, const void *src, size_t len,
+		   const struct vm_use *use)
+{
+	struct vm_writer w;
+	int err = vm_writer_guest(&w, space, at, len, use);
+
+	if (err == 0)
+		err = vm_io_activate(&w.io);
+	if (err != 0)
+		return err;
+	err = vm_write_bytes(&w, src, len);
+	vm_io_dispose(&w.io);
+	vm_io_remove(&w.io);
 	return err;
 }

@@ -60,23 +60,29 @@ static void print_row(struct command_call *call, const struct guest *g, uint64_t
 	print_to(call->out, "\n");
 }
 
+/* What to say of a copy that did not go well. */
+static int copy_failed(struct command_call *call, uint64_t at, const char *what, int err)
+{
+	if (err == -EBUSY)
+		return command_error(call, err, "%s: %s", call->argv[0], owner_conflict());
+	return command_error(call, err, "%s: 0x%llx cannot be %s (%s)", call->argv[0], (ull)at,
+			     what, err_name(err));
+}
+
 /* One row of a dump, at most to the end of a page. Looking must not bring memory in: what is not
  * mapped is said to be so. */
 static int read_row(struct command_call *call, struct guest *g, uint64_t at, unsigned n)
 {
+	static const struct vm_use use = { .who = "console read", .flags = VM_PRESENT };
 	const char *why = why_unreadable(g, at);
 	uint8_t bytes[ROW];
-	struct vm_reader r;
 	int err;
 
 	if (why != NULL)
 		return command_error(call, -EFAULT, "read: 0x%llx %s", (ull)at, why);
-	err = vm_reader_guest(&r, &g->space, gpa(at), n);
-	if (err == 0)
-		err = vm_read_bytes(&r, bytes, n);
+	err = vm_read_guest(&g->space, gpa(at), bytes, n, &use);
 	if (err != 0)
-		return command_error(call, err, "read: 0x%llx cannot be read (%s)", (ull)at,
-				     err_name(err));
+		return copy_failed(call, at, "read", err);
 	print_row(call, g, at, bytes, n);
 	return 0;
 }
@@ -112,8 +118,8 @@ static int run_read(struct command_call *call)
 static int run_write(struct command_call *call)
 {
 	struct guest *g = command_guest(call, call->argv[1]);
+	static const struct vm_use use = { .who = "console write" };
 	uint8_t bytes[WRITE_MAX];
-	struct vm_writer w;
 	uint64_t at;
 	int n, err;
 
@@ -128,13 +134,8 @@ static int run_write(struct command_call *call)
 			call, n,
 			"write: '%s': expected 1 to %d bytes as pairs of hexadecimal digits",
 			call->argv[3], WRITE_MAX);
-	err = vm_writer_guest(&w, &g->space, gpa(at), (uint64_t)n);
-	if (err == 0)
-		err = vm_write_bytes(&w, bytes, (size_t)n);
-	if (err != 0)
-		return command_error(call, err, "write: 0x%llx cannot be written (%s)", (ull)at,
-				     err_name(err));
-	return 0;
+	err = vm_write_guest(&g->space, gpa(at), bytes, (size_t)n, &use);
+	return err != 0 ? copy_failed(call, at, "written", err) : 0;
 }
 
 /* How much a command has changed. */

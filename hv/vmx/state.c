@@ -213,10 +213,9 @@ static void general_protection(struct vcpu *v)
 static bool load_pdptes(struct vcpu *v)
 {
 	uint64_t entry[4], cr3 = vmcs_read(VMCS_GUEST_CR3) & 0xffffffe0;
-	struct vm_reader r;
+	static const struct vm_use use = { .who = "PAE registers" };
 
-	if (vm_reader_guest(&r, &v->guest->space, gpa(cr3), sizeof(entry)) != 0 ||
-	    vm_read_bytes(&r, entry, sizeof(entry)) != 0)
+	if (vm_read_guest(&v->guest->space, gpa(cr3), entry, sizeof(entry), &use) != 0)
 		return false;
 	for (unsigned i = 0; i < 4; i++)
 		vmcs_write(VMCS_GUEST_PDPTE0 + 2 * i, entry[i]);

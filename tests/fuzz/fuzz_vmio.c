@@ -44,6 +44,9 @@ static uint8_t host_from[HOST_BYTES], host_to[HOST_BYTES], model_to[HOST_BYTES];
 static struct vm_reader readers[SLOTS];
 static struct vm_writer writers[SLOTS];
 static struct cursor model_readers[SLOTS], model_writers[SLOTS];
+static struct claim {
+	uint64_t at, len;
+} reader_claims[SLOTS], writer_claims[SLOTS];
 
 static void put_page(unsigned page, int is, pt_attr_t rights)
 {
@@ -157,9 +160,9 @@ static int model_copy(struct cursor *r, struct cursor *w, uint64_t max, uint64_t
 
 static bool same(const struct vm_io *io, const struct cursor *c, const uint8_t *host)
 {
-	if (io->left != c->left || (io->space != NULL) != c->guest)
+	if (vm_io_left(io) != c->left || (io->space != NULL) != c->guest)
 		return false;
-	return c->guest ? io->at.guest.gpa == c->at : hva_ptr(io->at.host) == host + c->at;
+	return c->guest ? vm_io_at(io) == c->at : hva_ptr(hva(vm_io_at(io))) == host + c->at;
 }
 
 static void op_page(struct input *in)
@@ -186,15 +189,65 @@ static void op_protect(struct input *in)
 	pages[page].rights = rights;
 }
 
+/* The claim of a cursor is its whole range, until it is replaced. */
+static bool meets(const struct claim *a, const struct claim *b)
+{
+	return a->len != 0 && b->len != 0 && a->at < b->at + b->len && b->at < a->at + a->len;
+}
+
+static bool somebody_there(const struct claim *c, bool write)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (meets(c, &writer_claims[i]) || (write && meets(c, &reader_claims[i])))
+			return true;
+	return false;
+}
+
+static void close_cursor(unsigned k, bool write)
+{
+	struct vm_io *io = write ? &writers[k].io : &readers[k].io;
+
+	if (io->space != NULL) {
+		vm_io_dispose(io);
+		vm_io_remove(io);
+	}
+	if (write) {
+		writers[k] = vm_writer_host(host_to, 0);
+		model_writers[k] = (struct cursor){ false, 0, 0 };
+		writer_claims[k] = (struct claim){ 0, 0 };
+	} else {
+		readers[k] = vm_reader_host(host_from, 0);
+		model_readers[k] = (struct cursor){ false, 0, 0 };
+		reader_claims[k] = (struct claim){ 0, 0 };
+	}
+}
+
 static void open_guest(unsigned k, bool write, uint64_t at, uint64_t len)
 {
-	struct cursor *c = write ? &model_writers[k] : &model_readers[k];
-	int err = write ? vm_writer_guest(&writers[k], &space, gpa(at), len)
-			: vm_reader_guest(&readers[k], &space, gpa(at), len);
+	static const struct vm_use use = { .who = "fuzz" };
+	struct claim claim = { at, len };
+	struct vm_reader r;
+	struct vm_writer w;
+	struct vm_io *io = write ? &w.io : &r.io;
+	int err = write ? vm_writer_guest(&w, &space, gpa(at), len, &use)
+			: vm_reader_guest(&r, &space, gpa(at), len, &use);
 
 	FUZZ_CHECK(err == (at + len < at ? -ERANGE : 0));
-	if (err == 0)
-		*c = (struct cursor){ true, at, len };
+	if (err != 0)
+		return;
+	err = vm_io_activate(io);
+	FUZZ_CHECK(err == (somebody_there(&claim, write) ? -EBUSY : 0));
+	if (err != 0)
+		return;
+	if (write) {
+		writers[k] = w;
+		model_writers[k] = (struct cursor){ true, at, len };
+		writer_claims[k] = claim;
+	} else {
+		readers[k] = r;
+		model_readers[k] = (struct cursor){ true, at, len };
+		reader_claims[k] = claim;
+	}
 }
 
 static void op_open(struct input *in)
@@ -203,6 +256,7 @@ static void op_open(struct input *in)
 	uint64_t at = input_take(in, 3), len = input_take(in, 2);
 	bool write = (how & 4) != 0;
 
+	close_cursor(k, write);
 	if (how & 8) {
 		/* Now and then at the very end of all addresses. */
 		open_guest(k, write, how & 16 ? at - (1 << 16) : at % (GUEST_END + PAGE_SIZE), len);
@@ -219,20 +273,12 @@ static void op_open(struct input *in)
 	}
 }
 
-/* Copying a guest's bytes over themselves is not what is looked at here. */
-static bool overlap(const struct cursor *r, const struct cursor *w)
-{
-	return r->guest && w->guest && r->at < w->at + w->left && w->at < r->at + r->left;
-}
-
 static void op_copy(struct input *in)
 {
 	unsigned how = (unsigned)input_take(in, 1), i = how % SLOTS, k = how / SLOTS % SLOTS;
 	uint64_t max = input_take(in, 2), copied = 0, want;
 	int err;
 
-	if (overlap(&model_readers[i], &model_writers[k]))
-		return;
 	err = model_copy(&model_readers[i], &model_writers[k], max, &want);
 	FUZZ_CHECK(vm_copy(&readers[i], &writers[k], max, &copied) == err && copied == want);
 }
@@ -243,7 +289,7 @@ static void op_fill(struct input *in)
 	uint64_t max = input_take(in, 2), filled = 0, want;
 	int err = model_copy(NULL, &model_writers[k], max, &want);
 
-	FUZZ_CHECK(vm_fill_zero(&writers[k], max, &filled) == err && filled == want);
+	FUZZ_CHECK(vm_fill(&writers[k], 0, max, &filled) == err && filled == want);
 }
 
 /* All or nothing: the cursor stays where it was when something fails. */
@@ -336,9 +382,8 @@ static void reset(void)
 	for (unsigned i = 0; i < HOST_BYTES; i++)
 		host_from[i] = (uint8_t)(i * 7 + i / 251 + 1);
 	for (unsigned i = 0; i < SLOTS; i++) {
-		readers[i] = vm_reader_host(host_from, 0);
-		writers[i] = vm_writer_host(host_to, 0);
-		model_readers[i] = model_writers[i] = (struct cursor){ false, 0, 0 };
+		close_cursor(i, false);
+		close_cursor(i, true);
 	}
 	out_of_memory = false;
 }
@@ -367,6 +412,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(vm_space_init(&space, &npt_ops) == 0);
 	vm_space_set_fault_handler(&space, fault, NULL);
 	run(&in);
+	for (unsigned i = 0; i < SLOTS; i++) {
+		close_cursor(i, false);
+		close_cursor(i, true);
+	}
 	vm_space_destroy(&space);
 	epoch_drain();
 	FUZZ_CHECK(free_bytes() == before);

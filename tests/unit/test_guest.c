@@ -329,12 +329,11 @@ static void test_image_bad(void)
 
 static void check_bytes(struct guest *g, uint64_t at, const uint8_t *expected, uint64_t len)
 {
+	static const struct vm_use use = { .who = "test" };
 	uint8_t *got = malloc(len);
-	struct vm_reader r;
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(got);
-	CU_ASSERT_EQUAL(vm_reader_guest(&r, &g->space, gpa(at), len), 0);
-	CU_ASSERT_EQUAL(vm_read_bytes(&r, got, len), 0);
+	CU_ASSERT_EQUAL(vm_read_guest(&g->space, gpa(at), got, len, &use), 0);
 	CU_ASSERT_EQUAL(memcmp(got, expected, len), 0);
 	free(got);
 }

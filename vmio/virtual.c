@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "vmio/virtual.h"
+
+#include "vmio/piece.h"
+
+static int outcome_error(enum gva_outcome outcome)
+{
+	switch (outcome) {
+	case GVA_OK:
+		return 0;
+	case GVA_NO_MEMORY:
+		return -ENOMEM;
+	case GVA_BUSY:
+		return -EAGAIN;
+	default:
+		return -EFAULT;
+	}
+}
+
+static int translate(const struct vm_io *io, struct gva_result *result)
+{
+	const struct vm_virtual *v = io->virt;
+	struct gva_access access = {
+		.kind = io->writes ? GVA_WRITE : GVA_READ,
+		.user = v->user,
+		.implicit = v->implicit,
+		.probe = (io->use->flags & VM_PRESENT) != 0,
+	};
+
+	return outcome_error(gva_translate(io->space, v->mode, gva(io->at), access, result, NULL));
+}
+
+/* What lies behind the address, claimed. */
+static int find(struct vm_io *io, const struct gva_result *result, struct piece *p)
+{
+	uint64_t size = result->page_size != 0 ? result->page_size : PAGE_SIZE;
+	gpa_t at = result->gpa;
+	struct owner_party party = { io->id, io->use->who,
+				     io->writes ? OWNER_WRITES : OWNER_READS };
+	uint64_t to_end = size - (io->at & (size - 1));
+	struct vm_page page = { 0 };
+	pt_attr_t attr = 0;
+	int err = vm_page_find(io->space, at, io->writes ? PT_WRITE : PT_READ, io->use->flags,
+			       &page, &attr);
+
+	if (err != 0)
+		return err;
+	p->at = page.at;
+	to_end = to_end < page.room ? to_end : page.room;
+	p->n = p->n < to_end ? p->n : to_end;
+	err = owner_claim(io->space, at.gpa, at.gpa + p->n, &party, &p->slot);
+	if (err == 0 && io->writes)
+		vm_mark(io->space, at, PT_ACCESSED | PT_DIRTY);
+	return err;
+}
+
+int virtual_piece(struct vm_io *io, struct piece *p)
+{
+	struct gva_result result;
+	int err = translate(io, &result);
+
+	if (err == 0)
+		err = find(io, &result, p);
+	if (err != 0)
+		*io->virt->fault = result;
+	return err;
+}

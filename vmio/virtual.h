@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * Readers and writers over a guest's virtual memory: each page is translated by the guest's own
+ * tables (vmio/gva.h), once for each piece that is copied, and what lies behind it is reached as
+ * all guest memory is. A piece crosses no page of the guest and none of stage 2.
+ *
+ * Where a copy stops with -EFAULT, -ENOMEM or -EAGAIN, *fault says why, as the guest's CPU would:
+ *
+ *   GVA_PAGE_FAULT, GVA_NONCANONICAL   inject vector, error, cr2
+ *   GVA_OK                             stage 2 has no memory at fault->gpa, or not with the right
+ *   others                             as gva_translate
+ */
+#ifndef VMIO_VIRTUAL_H
+#define VMIO_VIRTUAL_H
+
+#include "vmio/gva.h"
+#include "vmio/vmio.h"
+
+/* Outlives the readers and writers that it is given to. */
+struct vm_virtual {
+	const struct gva_mode *mode; /* of the vCPU, which does not run meanwhile */
+	bool user, implicit;	     /* as in struct gva_access */
+	struct gva_result *fault;    /* the last translation that failed */
+};
+
+/*
+ * Over guest-virtual [at, at + len), which may wrap around as addresses of the guest do.
+ * VM_PRESENT also leaves the guest's tables as they are (a probe). The copies' further errors:
+ * -EBUSY, and -EAGAIN: the guest changes its tables all the time, let it run.
+ */
+void vm_reader_virtual(struct vm_reader *r, struct vm_space *space, gva_t at, uint64_t len,
+		       const struct vm_virtual *virt, const struct vm_use *use);
+void vm_writer_virtual(struct vm_writer *w, struct vm_space *space, gva_t at, uint64_t len,
+		       const struct vm_virtual *virt, const struct vm_use *use);
+
+#endif
