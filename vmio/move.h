@@ -28,32 +28,31 @@ static inline size_t move_string(void *dst, const void *src, size_t n)
 }
 
 /* 32 bytes. False: something faulted, and some of the destination may have been written. */
-static inline bool move_block(void *dst, const void *src)
+static inline __attribute__((always_inline)) bool move_block(void *dst, const void *src)
 {
-	uint64_t a, b, c, d;
-	uint32_t fault = 1;
-
-	__asm__ volatile("11:\tmovq (%6), %0\n"
-			 "12:\tmovq 8(%6), %1\n"
-			 "13:\tmovq 16(%6), %2\n"
-			 "14:\tmovq 24(%6), %3\n"
-			 "15:\tmovq %0, (%5)\n"
-			 "16:\tmovq %1, 8(%5)\n"
-			 "17:\tmovq %2, 16(%5)\n"
-			 "18:\tmovq %3, 24(%5)\n\t"
-			 "xorl %4, %4\n"
-			 "19:\n\t" FIXUP("11b", "19b") FIXUP("12b", "19b") FIXUP("13b", "19b")
-				 FIXUP("14b", "19b") FIXUP("15b", "19b") FIXUP("16b", "19b")
-					 FIXUP("17b", "19b") FIXUP("18b", "19b")
-			 : "=&r"(a), "=&r"(b), "=&r"(c), "=&r"(d), "+&r"(fault)
-			 : "r"(dst), "r"(src)
-			 : "memory", "cc");
-	return fault == 0;
+	__asm__ goto("11:\tmovq (%1), %%rax\n"
+		     "12:\tmovq 8(%1), %%rcx\n"
+		     "13:\tmovq 16(%1), %%r8\n"
+		     "14:\tmovq 24(%1), %%r9\n"
+		     "15:\tmovq %%rax, (%0)\n"
+		     "16:\tmovq %%rcx, 8(%0)\n"
+		     "17:\tmovq %%r8, 16(%0)\n"
+		     "18:\tmovq %%r9, 24(%0)\n\t" FIXUP("11b", "%l2") FIXUP("12b", "%l2")
+			     FIXUP("13b", "%l2") FIXUP("14b", "%l2") FIXUP("15b", "%l2")
+				     FIXUP("16b", "%l2") FIXUP("17b", "%l2") FIXUP("18b", "%l2")
+		     :
+		     : "r"(dst), "r"(src)
+		     : "rax", "rcx", "r8", "r9", "memory"
+		     : fault);
+	return true;
+fault:
+	return false;
 }
 
 /* 33 to MOVE_SMALL bytes and odd sizes, not overlapping. What a block cannot do is counted byte by
  * byte: its loads are done again, and what the first ones gave is overwritten. */
-static inline size_t move_blocks(void *dst, const void *src, size_t n)
+static inline __attribute__((always_inline)) size_t move_blocks(void *dst, const void *src,
+								size_t n)
 {
 	while (n >= 32) {
 		if (!move_block(dst, src))
@@ -72,14 +71,25 @@ static inline size_t move_blocks(void *dst, const void *src, size_t n)
 	return n == 0 ? 0 : move_string(dst, src, n);
 }
 
-/* Moves n bytes from low to high. Returns how many at the end were not moved. */
-static inline size_t move_bytes(void *dst, const void *src, size_t n)
+/* Without a branch on the size where that is a constant. */
+static inline __attribute__((always_inline)) size_t move_known(void *dst, const void *src, size_t n)
 {
-	uintptr_t ahead = (uintptr_t)dst - (uintptr_t)src;
+	if (n == 1 || n == 2 || n == 4 || n == 8)
+		return fixup_copy_word(dst, src, n) ? 0 : move_string(dst, src, n);
+	return n <= MOVE_SMALL ? move_blocks(dst, src, n) : move_string(dst, src, n);
+}
 
-	if (__builtin_expect(n > MOVE_SMALL || ahead < n, 0))
+/* move_bytes for any size. */
+size_t move_any(void *dst, const void *src, size_t n);
+
+/* Moves n bytes from low to high. Returns how many at the end were not moved. */
+static inline __attribute__((always_inline)) size_t move_bytes(void *dst, const void *src, size_t n)
+{
+	if (!__builtin_constant_p(n) || n > 128)
+		return move_any(dst, src, n);
+	if (__builtin_expect((uintptr_t)dst - (uintptr_t)src < n, 0))
 		return move_string(dst, src, n);
-	return fixup_copy_word(dst, src, n) ? 0 : move_blocks(dst, src, n);
+	return move_known(dst, src, n);
 }
 
 /* Fills n bytes. Returns how many at the end were not filled. */

@@ -47,6 +47,17 @@ static bool slot_overlaps(const struct owner_slot *s, uint64_t first, uint64_t e
 	return s->first < end && first < s->end;
 }
 
+static inline void slot_take(struct owner_slot *s, const struct vm_space *space, uint64_t first,
+			     uint64_t end, const struct owner_party *party)
+{
+	s->first = first;
+	s->end = end;
+	s->party.id = party->id;
+	s->party.who = party->who;
+	s->party.kind = party->kind;
+	atomic_store_explicit(&s->space, space, memory_order_release);
+}
+
 /* Under the lock. What a new claim meets. */
 struct place {
 	struct owner_slot *free, *against;
@@ -135,12 +146,22 @@ static int claim(struct stripe *t, const struct vm_space *space, uint64_t first,
 	}
 	if (p.free == &t->slots[p.used])
 		t->high = p.used + 1;
-	p.free->first = first;
-	p.free->end = end;
-	p.free->party = *party;
-	atomic_store_explicit(&p.free->space, space, memory_order_release);
+	slot_take(p.free, space, first, end, party);
 	*slot = p.free;
 	return 0;
+}
+
+/* Under the lock. The usual case: nobody is there, and nobody was at the same time as another. */
+static inline bool claim_alone(struct stripe *t, const struct vm_space *space, uint64_t first,
+			       uint64_t end, const struct owner_party *party,
+			       struct owner_slot **slot)
+{
+	if (t->high > 1 || (t->high == 1 && slot_space(&t->slots[0]) != NULL))
+		return false;
+	t->high = 1;
+	slot_take(&t->slots[0], space, first, end, party);
+	*slot = &t->slots[0];
+	return true;
 }
 
 static void complain(const char *text)
@@ -155,17 +176,19 @@ int owner_claim(const struct vm_space *space, uint64_t first, uint64_t end,
 		const struct owner_party *party, struct owner_slot **slot)
 {
 	struct stripe *t = stripe_of(space);
-	uint64_t count;
-	int err;
+	uint64_t count = 0;
+	int err = 0;
 
 	REQUIRES(first <= end && party->id != 0 && party->kind != OWNER_SPACE_ALONE);
 	*slot = NULL;
 	if (first == end)
 		return 0;
 	spin_lock(&t->lock);
-	err = claim(t, space, first, end, party, slot);
+	if (!claim_alone(t, space, first, end, party, slot)) {
+		err = claim(t, space, first, end, party, slot);
+		count = t->conflicts;
+	}
 	INVARIANT(audit(t, space, complain) == 0);
-	count = t->conflicts;
 	spin_unlock(&t->lock);
 	if (__builtin_expect(err == -EBUSY, 0))
 		conflict_log(count);

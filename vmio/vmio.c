@@ -10,7 +10,7 @@
 
 #define MARKS (PT_ACCESSED | PT_DIRTY)
 
-static uint64_t smaller(uint64_t a, uint64_t b)
+static inline uint64_t smaller(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
@@ -19,7 +19,7 @@ static uint64_t smaller(uint64_t a, uint64_t b)
  * From now on a flush changes the generation: an odd one would stay. As mm/tlb.h has it for a CPU
  * that enters, so that what is remembered here is as good as what a TLB holds.
  */
-static uint64_t watch(struct tlb_domain *d)
+static inline uint64_t watch(struct tlb_domain *d)
 {
 	uint64_t generation = atomic_load_explicit(&d->generation, memory_order_acquire);
 
@@ -36,14 +36,14 @@ static void next_range(struct vm_io *io)
 		const struct vm_range *range = &io->list[io->list_next++];
 		uint64_t len = smaller(range->len, io->list_rest);
 
-		io->at = io->low = io->limit = range->at.gpa;
+		io->at = io->first = io->low = io->limit = range->at.gpa;
 		io->end = io->at + len;
 		io->list_rest -= len;
 	}
 }
 
 /* Looks up the page at io->at and remembers it. */
-static int find_page(struct vm_io *io)
+static inline int find_page(struct vm_io *io)
 {
 	uint64_t generation = watch(&io->space->pt.tlb);
 	struct vm_page page = { 0 };
@@ -57,12 +57,12 @@ static int find_page(struct vm_io *io)
 		vm_mark(io->space, gpa(io->at), MARKS);
 	io->bias = hva_of(page.at).hva - io->at;
 	io->limit = io->at + smaller(page.room, io->end - io->at);
-	io->low = io->at - smaller(page.before, io->list == NULL ? io->at - io->first : 0);
+	io->low = io->at - smaller(page.before, io->at - io->first);
 	io->generation = generation;
 	return 0;
 }
 
-int piece_begin(struct vm_io *io, uint64_t max, struct piece *p)
+static inline int begin(struct vm_io *io, uint64_t max, struct piece *p)
 {
 	int err = 0;
 
@@ -81,47 +81,70 @@ int piece_begin(struct vm_io *io, uint64_t max, struct piece *p)
 	return err;
 }
 
+int vm_io_look(struct vm_io *io, uint64_t n)
+{
+	int err;
+
+	if (!epoch_inside() || io->virt != NULL || n == 0 || n > io->end - io->at)
+		return -E2BIG;
+	REQUIRES(io->state == VM_IO_ACTIVE || io->state == VM_IO_HOST);
+	err = find_page(io);
+	return err == 0 && n > io->limit - io->at ? -E2BIG : err;
+}
+
+int piece_begin(struct vm_io *io, uint64_t max, struct piece *p)
+{
+	return begin(io, max, p);
+}
+
 /* --- creation --------------------------------------------------------------------------------- */
 
-static struct vm_io io_host(const void *p, size_t len, bool writes)
+/* Member by member: the compiler would clear it all with a string instruction first. */
+static inline void io_init(struct vm_io *io, uint64_t at, uint64_t len, bool writes)
 {
-	uint64_t at = hva_of(p).hva;
+	io->at = io->first = io->low = at;
+	io->end = at + len;
+	io->limit = at;
+	io->bias = 0;
+	io->generation = 0;
+	io->space = NULL;
+	io->use = NULL;
+	io->slot = NULL;
+	io->id = 0;
+	io->list = NULL;
+	io->list_count = io->list_next = 0;
+	io->list_rest = 0;
+	io->virt = NULL;
+	io->state = VM_IO_HOST;
+	io->writes = writes;
+}
 
-	return (struct vm_io){
-		.at = at,
-		.first = at,
-		.low = at,
-		.end = at + len,
-		.limit = at + len,
-		.writes = writes,
-	};
+static inline void io_over(struct vm_io *io, struct vm_space *space, uint64_t at, uint64_t len,
+			   const struct vm_use *use, bool writes)
+{
+	io_init(io, at, len, writes);
+	io->space = space;
+	io->use = use;
+	io->id = owner_new_id();
+	io->state = VM_IO_CREATED;
 }
 
 struct vm_reader vm_reader_host(const void *p, size_t len)
 {
-	return (struct vm_reader){ io_host(p, len, false) };
+	struct vm_reader r;
+
+	io_init(&r.io, hva_of(p).hva, len, false);
+	r.io.limit = r.io.end;
+	return r;
 }
 
 struct vm_writer vm_writer_host(void *p, size_t len)
 {
-	return (struct vm_writer){ io_host(p, len, true) };
-}
+	struct vm_writer w;
 
-static inline struct vm_io io_over(struct vm_space *space, uint64_t at, uint64_t len,
-				   const struct vm_use *use, bool writes)
-{
-	return (struct vm_io){
-		.at = at,
-		.end = at + len,
-		.low = at,
-		.limit = at,
-		.space = space,
-		.use = use,
-		.id = owner_new_id(),
-		.first = at,
-		.state = VM_IO_CREATED,
-		.writes = writes,
-	};
+	io_init(&w.io, hva_of(p).hva, len, true);
+	w.io.limit = w.io.end;
+	return w;
 }
 
 int vm_reader_guest(struct vm_reader *r, struct vm_space *space, gpa_t at, uint64_t len,
@@ -129,7 +152,7 @@ int vm_reader_guest(struct vm_reader *r, struct vm_space *space, gpa_t at, uint6
 {
 	if (at.gpa + len < at.gpa)
 		return -ERANGE;
-	r->io = io_over(space, at.gpa, len, use, false);
+	io_over(&r->io, space, at.gpa, len, use, false);
 	return 0;
 }
 
@@ -138,7 +161,7 @@ int vm_writer_guest(struct vm_writer *w, struct vm_space *space, gpa_t at, uint6
 {
 	if (at.gpa + len < at.gpa)
 		return -ERANGE;
-	w->io = io_over(space, at.gpa, len, use, true);
+	io_over(&w->io, space, at.gpa, len, use, true);
 	return 0;
 }
 
@@ -155,7 +178,7 @@ static int io_list(struct vm_io *io, struct vm_space *space, const struct vm_ran
 			return -ERANGE;
 		all += ranges[i].len;
 	}
-	*io = io_over(space, 0, 0, use, writes);
+	io_over(io, space, 0, 0, use, writes);
 	io->list = ranges;
 	io->list_count = n;
 	io->list_rest = all;
@@ -177,14 +200,14 @@ int vm_writer_list(struct vm_writer *w, struct vm_space *space, const struct vm_
 void vm_reader_virtual(struct vm_reader *r, struct vm_space *space, gva_t at, uint64_t len,
 		       const struct vm_virtual *virt, const struct vm_use *use)
 {
-	r->io = io_over(space, at.gva, len, use, false);
+	io_over(&r->io, space, at.gva, len, use, false);
 	r->io.virt = virt;
 }
 
 void vm_writer_virtual(struct vm_writer *w, struct vm_space *space, gva_t at, uint64_t len,
 		       const struct vm_virtual *virt, const struct vm_use *use)
 {
-	w->io = io_over(space, at.gva, len, use, true);
+	io_over(&w->io, space, at.gva, len, use, true);
 	w->io.virt = virt;
 }
 
@@ -353,61 +376,70 @@ int vm_fill(struct vm_writer *w, uint8_t byte, uint64_t len, uint64_t *filled)
 }
 
 /* One piece in or out, `mine` being ours. -E2BIG: it does not all lie together, nothing is done. */
-static int only_piece(struct vm_io *io, void *mine, size_t len)
+static inline int only_piece(struct vm_io *io, void *mine, size_t len, bool writes)
 {
 	struct piece p = { 0 };
-	int err = -E2BIG;
+	int err;
 
-	if (io->virt != NULL || len > io->end - io->at)
-		return err;
+	if (__builtin_expect(len == 0 || len > io->end - io->at, 0))
+		return -E2BIG;
 	epoch_enter();
-	err = piece_begin(io, len, &p);
-	if (err == 0 && p.n < len)
-		err = -E2BIG;
-	else if (err == 0 && move_bytes(io->writes ? p.at : mine, io->writes ? mine : p.at, len))
-		err = -EFAULT;
+	err = begin(io, len, &p);
+	if (__builtin_expect(err == 0, 1)) {
+		if (p.n < len)
+			err = -E2BIG;
+		else if (move_bytes(writes ? p.at : mine, writes ? mine : p.at, len) != 0)
+			err = -EFAULT;
+		piece_end(io, &p, err == 0 ? len : 0);
+	}
 	epoch_exit();
-	io->at += err == 0 ? len : 0;
 	return err;
 }
 
-int vm_read_rest(struct vm_reader *r, void *dst, size_t len)
+/* The same for several pieces: all or nothing. */
+static __attribute__((noinline)) int read_pieces(struct vm_reader *r, void *dst, size_t len)
 {
 	struct vm_writer to = vm_writer_host(dst, len);
-	struct vm_reader from;
+	struct vm_reader from = *r;
 	uint64_t done;
 	int err;
 
 	if (len > vm_remain(r))
 		return -ERANGE;
-	err = len == 0 ? 0 : only_piece(&r->io, dst, len);
-	if (err != -E2BIG)
-		return err;
-	from = *r;
 	err = transfer(&from.io, &to.io, 0, len, &done);
 	if (err == 0)
 		*r = from;
 	return err;
 }
 
-int vm_write_rest(struct vm_writer *w, const void *src, size_t len)
+static __attribute__((noinline)) int write_pieces(struct vm_writer *w, const void *src, size_t len)
 {
 	struct vm_reader from = vm_reader_host(src, len);
-	struct vm_writer to;
+	struct vm_writer to = *w;
 	uint64_t done;
 	int err;
 
 	if (len > vm_avail(w))
 		return -ERANGE;
-	/* Read from, as io->writes says. */
-	err = len == 0 ? 0 : only_piece(&w->io, (void *)(uintptr_t)src, len);
-	if (err != -E2BIG)
-		return err;
-	to = *w;
 	err = transfer(&from.io, &to.io, 0, len, &done);
 	if (err == 0)
 		*w = to;
 	return err;
+}
+
+int vm_read_rest(struct vm_reader *r, void *dst, size_t len)
+{
+	int err = only_piece(&r->io, dst, len, false);
+
+	return err == -E2BIG ? read_pieces(r, dst, len) : err;
+}
+
+int vm_write_rest(struct vm_writer *w, const void *src, size_t len)
+{
+	/* Only read from. */
+	int err = only_piece(&w->io, (void *)(uintptr_t)src, len, true);
+
+	return err == -E2BIG ? write_pieces(w, src, len) : err;
 }
 
 int vm_read_guest(struct vm_space *space, gpa_t at, void *dst, size_t len, const struct vm_use *use)

@@ -190,9 +190,16 @@ int vm_copy(struct vm_reader *r, struct vm_writer *w, uint64_t max, uint64_t *co
 /* Fills with a byte, as vm_copy. */
 int vm_fill(struct vm_writer *w, uint8_t byte, uint64_t len, uint64_t *filled);
 
-/* As vm_read_bytes and vm_write_bytes; what those do not do in place. */
+/* The whole of vm_read_bytes and vm_write_bytes, not in place. */
 int vm_read_rest(struct vm_reader *r, void *dst, size_t len);
 int vm_write_rest(struct vm_writer *w, const void *src, size_t len);
+
+/*
+ * Inside an epoch section of the caller: makes the page where it stands the page last used. 0: the
+ * next n bytes lie in it; -E2BIG: it needs vm_read_rest or vm_write_rest; other errors as of a
+ * copy.
+ */
+int vm_io_look(struct vm_io *io, uint64_t n);
 
 /* Are the next n bytes those of the page last used, and is that still so? */
 static inline bool vm_io_ready(const struct vm_io *io, uint64_t n)
@@ -211,20 +218,32 @@ static inline void *vm_io_ptr(const struct vm_io *io)
 
 /* Copies out or in, all or nothing for the cursor: -ERANGE (fewer than `len` bytes left) and the
  * errors of a copy leave it where it was; bytes of the destination may have been written. */
-static inline int vm_read_bytes(struct vm_reader *r, void *dst, size_t len)
+static inline __attribute__((always_inline)) int vm_read_bytes(struct vm_reader *r, void *dst,
+							       size_t len)
 {
-	if (__builtin_expect(
-		    !vm_io_ready(&r->io, len) || move_bytes(dst, vm_io_ptr(&r->io), len) != 0, 0))
-		return vm_read_rest(r, dst, len);
+	int err = 0;
+
+	if (!vm_io_ready(&r->io, len))
+		err = vm_io_look(&r->io, len);
+	if (__builtin_expect(err != 0, 0))
+		return err == -E2BIG ? vm_read_rest(r, dst, len) : err;
+	if (__builtin_expect(move_bytes(dst, vm_io_ptr(&r->io), len) != 0, 0))
+		return -EFAULT;
 	r->io.at += len;
 	return 0;
 }
 
-static inline int vm_write_bytes(struct vm_writer *w, const void *src, size_t len)
+static inline __attribute__((always_inline)) int vm_write_bytes(struct vm_writer *w,
+								const void *src, size_t len)
 {
-	if (__builtin_expect(
-		    !vm_io_ready(&w->io, len) || move_bytes(vm_io_ptr(&w->io), src, len) != 0, 0))
-		return vm_write_rest(w, src, len);
+	int err = 0;
+
+	if (!vm_io_ready(&w->io, len))
+		err = vm_io_look(&w->io, len);
+	if (__builtin_expect(err != 0, 0))
+		return err == -E2BIG ? vm_write_rest(w, src, len) : err;
+	if (__builtin_expect(move_bytes(vm_io_ptr(&w->io), src, len) != 0, 0))
+		return -EFAULT;
 	w->io.at += len;
 	return 0;
 }

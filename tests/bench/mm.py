@@ -21,6 +21,15 @@ GOALS = {
     "W1.unmap.detach": (None, 0.1, 15),
     "W2.map": (2.2, None, 150), "W2.unmap": (2.2, None, 150), "W3.query": (1.4, None, 40),
     "W4.protect": (2.0, None, 12), "W5.map": (2.5, None, None), "W5.split": (1.2, None, None),
+    "W8.read8": (None, 2.0, None), "W8.random8": (1.5, None, None),
+    "W8.chained8": (1.5, None, None),
+    "W8.read64": (1.6, None, None), "W8.write64": (1.6, None, None),
+    "W8.read64.2m": (1.6, None, None),
+    "W8.read4k": (1.05, None, None), "W8.read4k.2m": (1.05, None, None),
+    "W8.write4k": (1.05, None, None), "W8.write4k.2m": (1.05, None, None),
+    "W8.read1m": (1.05, None, None), "W8.read1m.2m": (1.05, None, None),
+    "W8.write1m": (1.05, None, None), "W8.write1m.2m": (1.05, None, None),
+    "W8.owner": (None, 12, None), "W8.virtual8": (None, 60, None),
     "W7.2T": (2.1, None, None), "W9.pair0": (2.6, None, 45), "W9.pair9": (6.5, None, None),
 }
 

@@ -42,7 +42,7 @@ struct pair_work {
 };
 
 /* Each ends with an element without id. */
-extern const struct work limit_works[], table_works[], frame_works[];
+extern const struct work limit_works[], table_works[], frame_works[], copy_works[];
 extern const struct pair_work limit_pairs[], table_pairs[], frame_pairs[];
 
 /* 0 .. n - 1 in a random order, the same each time; `which` chooses one of two. */

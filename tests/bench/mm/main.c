@@ -231,7 +231,7 @@ static void memory_init(void)
 
 int main(int argc, char **argv)
 {
-	const struct work *const works[] = { limit_works, table_works, frame_works };
+	const struct work *const works[] = { limit_works, table_works, frame_works, copy_works };
 	const struct pair_work *const pairs[] = { limit_pairs, table_pairs, frame_pairs };
 	bool once = argc > 1 && strcmp(argv[1], "--once") == 0;
 	char **ids = argv + 1 + once;
@@ -243,7 +243,7 @@ int main(int argc, char **argv)
 	pin(1);
 	orders_make();
 	memory_init();
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < sizeof(works) / sizeof(works[0]); i++)
 		for (const struct work *w = works[i]; w->id != NULL; w++)
 			if (wanted(w->id, ids, count))
 				measure(w);
