@@ -54,6 +54,7 @@ fault:
 static inline __attribute__((always_inline)) size_t move_blocks(void *dst, const void *src,
 								size_t n)
 {
+#pragma GCC unroll 4
 	while (n >= 32) {
 		if (!move_block(dst, src))
 			return move_string(dst, src, n);

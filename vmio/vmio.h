@@ -223,7 +223,7 @@ static inline __attribute__((always_inline)) int vm_read_bytes(struct vm_reader 
 {
 	int err = 0;
 
-	if (!vm_io_ready(&r->io, len))
+	if (__builtin_expect(!vm_io_ready(&r->io, len), 0))
 		err = vm_io_look(&r->io, len);
 	if (__builtin_expect(err != 0, 0))
 		return err == -E2BIG ? vm_read_rest(r, dst, len) : err;
@@ -238,7 +238,7 @@ static inline __attribute__((always_inline)) int vm_write_bytes(struct vm_writer
 {
 	int err = 0;
 
-	if (!vm_io_ready(&w->io, len))
+	if (__builtin_expect(!vm_io_ready(&w->io, len), 0))
 		err = vm_io_look(&w->io, len);
 	if (__builtin_expect(err != 0, 0))
 		return err == -E2BIG ? vm_write_rest(w, src, len) : err;
