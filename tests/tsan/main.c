@@ -29,6 +29,8 @@ static const struct {
 	{ "downgrade, EPT", test_downgrade_ept },
 	{ "downgrade, NPT", test_downgrade_npt },
 	{ "areas", test_kvirt },
+	{ "ranges, EPT", test_ranges_ept },
+	{ "ranges, NPT", test_ranges_npt },
 };
 
 static _Atomic unsigned failures;

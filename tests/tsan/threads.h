@@ -52,5 +52,7 @@ void test_grace(void);
 void test_downgrade_ept(void);
 void test_downgrade_npt(void);
 void test_kvirt(void);
+void test_ranges_ept(void);
+void test_ranges_npt(void);
 
 #endif
