@@ -45,11 +45,11 @@ struct hv_backend {
 
 	/*
 	 * Enters the guest once and says why it left. Interrupts are off; the caller has called
-	 * epoch_exit. Does tlb_enter/tlb_leave and the flush in the window in which a kick is not
-	 * lost. `deadline`: time-stamp counter at which the guest must have left at the latest; a
-	 * backend without a timer of its own relies on the host's.
-	 * v->rip is valid afterwards; *exit is filled. An event that was being delivered when the
-	 * guest left is delivered again at the next entry, by the backend.
+	 * epoch_exit. Does vm_space_activate/leave and the flush in the window in which a kick is
+	 * not lost. `deadline`: time-stamp counter at which the guest must have left at the latest;
+	 * a backend without a timer of its own relies on the host's. v->rip is valid afterwards;
+	 * *exit is filled. An event that was being delivered when the guest left is delivered again
+	 * at the next entry, by the backend.
 	 */
 	void (*run)(struct vcpu *v, struct vm_exit *exit, uint64_t deadline);
 

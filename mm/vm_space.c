@@ -10,6 +10,8 @@ int vm_space_init(struct vm_space *space, const struct pt_ops *ops)
 	space->pt.ops = ops;
 	space->fault = NULL;
 	space->fault_context = NULL;
+	space->device_lock = (struct spinlock)SPINLOCK_INIT(LOCK_SPACE);
+	space->devices = 0;
 	return ops->init(&space->pt);
 }
 

@@ -39,10 +39,22 @@ struct vm_space;
  */
 typedef int (*vm_fault_handler)(void *context, gpa_t at, pt_attr_t want);
 
+#define VM_DEVICES 16
+
+/* Memory of a device that is mapped into a guest (mm/vm_device.h). */
+struct vm_device {
+	gpa_t gpa;
+	hpa_t hpa;
+	uint64_t len; /* bytes */
+};
+
 struct vm_space {
 	struct pt pt;
 	vm_fault_handler fault;
 	void *fault_context;
+	struct spinlock device_lock; /* LOCK_SPACE: the two below */
+	unsigned devices;
+	struct vm_device device[VM_DEVICES];
 };
 
 /* -ENOMEM: no memory for the root table; *space is not usable then. */
@@ -59,6 +71,27 @@ void vm_space_set_fault_handler(struct vm_space *space, vm_fault_handler fault, 
 
 /* Calls the handler. -EFAULT when there is none. */
 int vm_space_fault(struct vm_space *space, gpa_t at, pt_attr_t want);
+
+/*
+ * This CPU is about to run on the space. True: it must throw away all that it has cached of it
+ * first. Until vm_space_leave the CPU belongs to those that flushes interrupt. See mm/tlb.h for
+ * what the caller owes.
+ */
+static inline bool vm_space_activate(struct vm_space *space)
+{
+	return tlb_enter(&space->pt.tlb);
+}
+
+static inline void vm_space_leave(struct vm_space *space)
+{
+	tlb_leave(&space->pt.tlb);
+}
+
+/* The CPUs that run on the space, bit n for CPU n. A snapshot. */
+static inline uint64_t vm_space_cpus(const struct vm_space *space)
+{
+	return atomic_load(&space->pt.tlb.inside);
+}
 
 /*
  * Lock-free lookup of the page that contains `at`. Precondition: inside an epoch section; the frame

@@ -39,8 +39,8 @@ struct command {
 };
 
 /* The tables, each ending in a row without a name. */
-extern const struct command guest_commands[], memory_commands[], change_commands[], test_commands[],
-	system_commands[];
+extern const struct command guest_commands[], memory_commands[], change_commands[],
+	device_commands[], test_commands[], system_commands[];
 
 /* The n-th command of all; NULL behind the last. */
 const struct command *command_at(unsigned n);

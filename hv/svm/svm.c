@@ -2,7 +2,8 @@
 /*
  * AMD-V. One entry, under GIF = 0 so that no kick is lost between the check and the entry:
  *
- *   CLGI ─ tlb_enter ─ STI ─ VMLOAD VMRUN VMSAVE ─ host VMLOAD ─ CLI ─ tlb_leave ─ STGI
+ *   CLGI ─ vm_space_activate ─ STI ─ VMLOAD VMRUN VMSAVE ─ host VMLOAD ─ CLI ─ vm_space_leave ─
+ * STGI
  *
  * An NMI that arrives before VMRUN is held until the guest is in, and brings it out at once. STI
  * lets physical interrupts end the guest whatever its own IF is. (APM vol. 2, 15.5, 15.21)
@@ -159,7 +160,7 @@ static void svm_destroy(struct vcpu *v)
  */
 static inline uint8_t svm_flush_needed(struct svm_cpu *c, struct vcpu *v, struct vmcb *b)
 {
-	bool stale = tlb_enter(&v->guest->space.pt.tlb);
+	bool stale = vm_space_activate(&v->guest->space);
 
 	if (c->last[b->asid - 1] != v) {
 		c->last[b->asid - 1] = v;
@@ -184,7 +185,7 @@ static void svm_run(struct vcpu *v, struct vm_exit *exit, uint64_t deadline)
 	__asm__ volatile("sti" ::: "memory");
 	svm_enter(s->vmcb_hpa, v->gpr, c->host_hpa);
 	__asm__ volatile("cli" ::: "memory");
-	tlb_leave(&v->guest->space.pt.tlb);
+	vm_space_leave(&v->guest->space);
 	__asm__ volatile("stgi" ::: "memory");
 	v->rip = b->rip;
 	v->gpr[GPR_RAX] = b->rax;

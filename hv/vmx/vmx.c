@@ -2,7 +2,7 @@
 /*
  * VT-x. One entry:
  *
- *   kicked := 0 ─ tlb_enter ─ (INVEPT) ─ timer ─ vmx_enter ─ tlb_leave ─ decode
+ *   kicked := 0 ─ vm_space_activate ─ (INVEPT) ─ vmx_enter ─ vm_space_leave ─ decode
  *
  * A kick is an NMI; hv/vmx/enter.S says how one that comes before the entry is not lost. Every
  * entry has a preemption timer: it ends the turn, and on one emulator it is all that ends a guest
@@ -280,7 +280,6 @@ static void vmx_run(struct vcpu *v, struct vm_exit *exit, uint64_t deadline)
 {
 	struct vmx_cpu *c = &vmx_cpu[cpu_id()];
 	struct vmx_vcpu *x = v->backend;
-	struct tlb_domain *tlb = &v->guest->space.pt.tlb;
 	int result;
 
 	vmx_make_current(v);
@@ -290,10 +289,10 @@ static void vmx_run(struct vcpu *v, struct vm_exit *exit, uint64_t deadline)
 	set_timer(deadline);
 	c->kicked = 0;
 	__asm__ volatile("" ::: "memory");
-	if (tlb_enter(tlb))
+	if (vm_space_activate(&v->guest->space))
 		invept(ept_caps()->invept_single ? INVEPT_SINGLE : INVEPT_ALL, x->eptp);
 	result = vmx_enter(v->gpr, x->launched, &c->kicked);
-	tlb_leave(tlb);
+	vm_space_leave(&v->guest->space);
 	if (result == 0) {
 		x->launched = true;
 		vmx_decode_exit(v, exit);

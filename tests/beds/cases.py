@@ -332,6 +332,38 @@ def litmus_remap(s):
     s.quit()
 
 
+@case(beds=ALL, guests=[("touch", "mem=16M \"%s\"" % TOUCH)])
+def a_device_is_given_and_taken(s):
+    s.expect(r"touch\| touch: done 3 pages")
+    s.do("device touch 0x800000 0xb8000+4K")
+    row = s.mapped("touch", 0x800000)
+    assert row["hpa"] == "0xb8000" and not row["tracked"] and row["mem"] == "UC" and row["w"], row
+    # The text screen's memory keeps what is written to it, wherever it is mapped.
+    ask(s, WRITE, 0x800000, 0x0748074507590721)
+    assert ask(s, READ, 0x800000) == 0x0748074507590721
+    assert s.rows("device touch") == [
+        {"guest": "touch", "gpa": "0x800000", "hpa": "0xb8000", "len": 4096}]
+    assert "device" in s.fails("read touch 0x800000 8")
+    assert s.rows("find touch 0xb8008")[0]["gpa"] == "0x800008"
+    for line, why in [("device touch 0x900000 0x200000+4K", "RAM"),
+                      ("device touch 0x800000 0xb8000+4K", "something mapped"),
+                      ("device touch 0x900000 0xb8000-0x0", "host range"),
+                      ("device touch 0x900001 0xb8000+4K", "multiple"),
+                      ("device touch 0x900000 none", "begins at"),
+                      ("device touch 0x900000", "what is to be"),
+                      ("device touch zzz none", "address"),
+                      ("device touch 0x900000 0xb8000+4K rq", "rights")]:
+        assert why in s.fails(line), line
+    s.do("device touch 0x800000 none")
+    assert s.mapped("touch", 0x800000) is None
+    assert ask(s, READ, 0x800000) == 0
+    s.do("device touch 0xa00000 0xb8000+4K r")
+    assert ask(s, READ, 0xa00000) == 0x0748074507590721
+    s.sound()
+    s.machine.send("quit\n")
+    assert not s.machine.wait(30 * s.slow), "failures were forgotten"
+
+
 COUNTER = 0x600000 + 8
 SPINNING = [("touch", "mem=16M cpus=2 cpu=0 \"%s\"" % TOUCH)]
 
