@@ -850,3 +850,197 @@ def areas_are_dropped_and_reused(s):
     s.sound()
     s.machine.send("quit\n")
     s.machine.wait(60)
+
+
+# --- the same on four CPUs: three spin in the guest while the console's CPU changes its memory ---
+
+FOUR = [("touch", "mem=16M cpus=4 cpu=0 \"%s\"" % TOUCH)]
+SPINNERS = 3
+SPIN_PAGE = 0x600000
+
+
+def tlb(s, name="touch"):
+    return [r for r in s.rows("tlb") if r["guest"] == name][0]
+
+
+def three(s):
+    """What the three have counted."""
+    return peek(s, COUNTER, "<3Q")
+
+
+def moved(s, before):
+    """Each of them goes on, in the page that is mapped now."""
+    return s.until(lambda: all(a != b for a, b in zip(before, three(s))))
+
+
+def three_spin(s):
+    """Three vCPUs, each on a CPU of its own, write one page all the time and never leave the guest by
+    themselves. Waits until they do; where the page is."""
+    s.expect(r"touch\| touch: done 3 pages")
+    assert {v["vcpu"]: v["cpu"] for v in s.rows("guest touch") if "vcpu" in v} == \
+        {0: 0, 1: 1, 2: 2, 3: 3}
+    assert s.until(lambda: all(three(s))), "not all of them count: %s" % (three(s),)
+    return s.mapped("touch", SPIN_PAGE)["hpa"]
+
+
+def then_three(s, *lines):
+    """Commands, and what the three have counted as soon as they are over (see then_count)."""
+    answers = s.machine.commands([*lines, "read touch 0x%x 24 --json" % COUNTER], 60 * s.slow)
+    assert all(ok for ok, _ in answers), answers
+    said = "".join(json.loads(r)["bytes"] for r in answers[-1][1] if r.startswith("{"))
+    return struct.unpack("<3Q", bytes.fromhex(said))
+
+
+def none_writes(s, hpa):
+    """As nobody_writes, for the words of all three."""
+    for word in range(1, 1 + SPINNERS):
+        line = "xp /1gx 0x%x" % (int(hpa, 16) + 8 * word)
+        seen = {re.search(r": (0x\w+)", s.machine.monitor(line)).group(1) for _ in range(10)}
+        assert len(seen) <= 2, "vCPU %d still writes %s: %s" % (word, hpa, seen)
+
+
+def three_count_anew(s):
+    assert s.until(lambda: s.mapped("touch", SPIN_PAGE)), "nobody touches the page any more"
+    before = three(s)
+    assert moved(s, before), "one counts somewhere else: %s, %s" % (before, three(s))
+    s.sound()
+    s.quit()
+
+
+@case(beds=ALL, cpus=4, guests=FOUR)
+def litmus_remap_under_three_spinning_cpus(s):
+    hpa = three_spin(s)
+    kicks = tlb(s)["kicks"]
+    s.do("map touch 0x600000 rwx")
+    assert s.mapped("touch", SPIN_PAGE)["hpa"] != hpa
+    if s.machine.qemu:
+        none_writes(s, hpa)
+    else:
+        # In lockstep: who was made to leave the guest counts again, from 0, before the next command.
+        seen = [then_three(s, "map touch 0x600000 rwx") for _ in range(8)]
+        for column in zip(*seen):
+            assert column.count(0) <= 2, "writes go to the old frame: %s" % seen
+    assert tlb(s)["kicks"] > kicks
+    three_count_anew(s)
+
+
+@case(beds=ALL, cpus=4, guests=FOUR)
+def litmus_unmap_under_three_spinning_cpus(s):
+    hpa = three_spin(s)
+    for _ in range(4):
+        faults = s.guest("touch")["faults"]
+        assert s.do("unmap touch 0x600000") == ["1 pages unmapped"]
+        if s.machine.qemu:
+            none_writes(s, hpa)
+        assert s.until(lambda: s.guest("touch")["faults"] > faults), "its touch does not fault"
+        assert s.until(lambda: s.mapped("touch", SPIN_PAGE)), "nobody touches the page any more"
+        hpa = s.mapped("touch", SPIN_PAGE)["hpa"]
+        assert s.until(lambda: all(three(s))), three(s)
+    s.do("unmap touch 0x600000")
+    three_count_anew(s)
+
+
+@case(beds=ALL, cpus=4, guests=FOUR)
+def litmus_downgrade_under_three_spinning_cpus(s):
+    three_spin(s)
+    first = then_three(s, "protect touch 0x600000 r-x")
+    why = stopped(s)
+    assert "write" in why and "0x60000" in why and "r-x" in why, why
+    assert three(s) == first, "written after the downgrade: %s, %s" % (first, three(s))
+    s.sound()
+    s.quit()
+
+
+@case(beds=ALL, cpus=4, guests=FOUR)
+def litmus_no_rights_under_three_spinning_cpus(s):
+    three_spin(s)
+    # What has no right at all the console cannot read either.
+    first = then_three(s, "protect touch 0x600000 -", "protect touch 0x600000 r")
+    why = stopped(s)
+    assert "0x60000" in why, why
+    assert three(s) == first, "written without any right: %s, %s" % (first, three(s))
+    s.sound()
+    s.quit()
+
+
+# A page that only the first vCPU uses, while the three spin beside it.
+
+@case(beds=ALL, cpus=4, guests=FOUR)
+def litmus_downgrade_on_four_cpus(s):
+    downgrade(s)
+
+
+@case(beds=ALL, cpus=4, guests=FOUR)
+def litmus_no_rights_on_four_cpus(s):
+    litmus_no_rights(s)
+
+
+@case(beds=ALL, cpus=4, guests=FOUR)
+def litmus_unmap_on_four_cpus(s):
+    litmus_unmap(s)
+
+
+@case(beds=ALL, cpus=4, guests=FOUR)
+def litmus_remap_on_four_cpus(s):
+    litmus_remap(s)
+
+
+@case(beds=ALL, cpus=4, guests=[("touch", "mem=16M cpus=3 cpu=0 \"%s\"" % TOUCH),
+                                ("touch", "name=other mem=16M cpu=3 \"%s\"" % TOUCH)])
+def kicks_are_of_the_cpus_inside(s):
+    """Who changes a space kicks the CPUs that run it, each once, and no other: not those that run another
+    guest, and nobody when all are paused."""
+    s.expect(r"touch\| touch: done 3 pages")
+    s.expect(r"other\| touch: done 3 pages")
+    assert s.until(lambda: all(peek(s, COUNTER, "<2Q")))
+    other = tlb(s, "other")
+    kicks = [tlb(s)["kicks"]]
+    for _ in range(12):
+        s.do("map touch 0x600000 rwx")
+        kicks.append(tlb(s)["kicks"])
+    each = [b - a for a, b in zip(kicks, kicks[1:])]
+    # One may be between two turns at that moment.
+    assert max(each) == 2 and sum(each) >= 12, each
+    s.do("pause touch")
+    assert int(tlb(s)["inside"], 16) == 0, tlb(s)
+    kicks = tlb(s)["kicks"]
+    s.do("map touch 0x600000 rwx")
+    s.do("unmap touch 0x200000")
+    assert tlb(s)["kicks"] == kicks, "somebody was kicked who was not inside"
+    assert peek(s, COUNTER, "<2Q") == (0, 0)
+    s.do("resume touch")
+    assert s.until(lambda: all(peek(s, COUNTER, "<2Q"))), "they missed what happened meanwhile"
+    now = tlb(s, "other")
+    assert (now["kicks"], now["generation"]) == (other["kicks"], other["generation"]), (other, now)
+    s.sound()
+    s.quit()
+
+
+@case(beds=ALL, cpus=4, guests=FOUR)
+def changes_at_random_under_three_spinning_cpus(s):
+    """Changes of all sizes around and under a page that three vCPUs write; after each few of them all three
+    must still write what is mapped there now. SEED=N in the environment gives other changes."""
+    three_spin(s)
+    dice = random.Random(int(os.environ.get("SEED", 1)))
+    rounds, few = (20, 8) if s.slow == 1 else (6, 6)
+    kicks = tlb(s)["kicks"]
+    for _ in range(rounds):
+        lines = []
+        for _ in range(few):
+            at = dice.choice([SPIN_PAGE, 0x400000, SPIN_PAGE - dice.randrange(300) * 4096])
+            pages = dice.choice([1, 1, 2, 9, 512, 513, 700])
+            what = dice.choice(["map", "unmap", "protect"])
+            touched = at <= SPIN_PAGE < at + pages * 4096
+            rights = "rwx" if touched else dice.choice(["r", "r-x", "rw", "-"])
+            lines.append("%s touch 0x%x+%d %s" % (what, at, pages * 4096,
+                                                  "" if what == "unmap" else rights))
+        for line, (ok, said) in zip(lines, s.machine.commands(lines, 60 * s.slow)):
+            assert ok, (line, said)
+        assert s.until(lambda: s.mapped("touch", SPIN_PAGE)), "nobody touches the page any more"
+        before = three(s)
+        assert moved(s, before), (lines, before, three(s))
+    assert tlb(s)["kicks"] >= kicks + rounds, tlb(s)
+    s.sound()
+    s.do("stop touch")
+    assert s.until(lambda: memory(s)["guest"] == memory(s)["stage2-table"] == 0), memory(s)
+    s.quit()
