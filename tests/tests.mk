@@ -5,7 +5,7 @@ PY := /usr/bin/python3
 # Address-space randomization can put a program where ThreadSanitizer keeps its shadow.
 NO_ASLR := setarch -R
 
-.PHONY: test test-unit test-model test-protocol test-tsan test-machine ci lint bench
+.PHONY: test test-unit test-model test-protocol test-tsan test-vmio test-machine ci lint bench
 
 test-unit: $(OUT)/unit/run
 	@$(OUT)/unit/run
@@ -19,6 +19,10 @@ test-protocol: $(OUT)/protocol/run
 test-tsan: $(OUT)/tsan/run
 	@$(NO_ASLR) $(OUT)/tsan/run
 
+# Copies to and from a guest whose pages change meanwhile.
+test-vmio: $(OUT)/tsan/run
+	@VMIO_OPS=$${VMIO_OPS:-10000000} $(NO_ASLR) $(OUT)/tsan/run "guest memory"
+
 test-machine: build
 	@$(PY) tests/beds/test.py --kernel $(OUT)/nestling.elf --guests $(OUT)/guest \
 		$(if $(filter-out auto,$(BED)),--bed $(BED)) $(if $(CASE),--case $(CASE)) \
@@ -29,7 +33,7 @@ lint: deps
 
 ci: test-machine
 
-PARTS := lint test-unit test-model test-protocol test-tsan test-fuzz test-machine
+PARTS := lint test-unit test-model test-protocol test-tsan test-vmio test-fuzz test-machine
 
 test: deps
 	@bash tests/sum.sh $(OUT) $(PARTS)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/epoch.h"
 #include "mm/frame_alloc.h"
@@ -31,6 +32,7 @@ static const struct {
 	{ "areas", test_kvirt },
 	{ "ranges, EPT", test_ranges_ept },
 	{ "ranges, NPT", test_ranges_npt },
+	{ "guest memory", test_vmio },
 };
 
 static _Atomic unsigned failures;
@@ -101,20 +103,24 @@ uint64_t thread_seed(unsigned cpu)
 	return seed * 64 + cpu;
 }
 
-int main(void)
+/* run [NAME]: all tests, or the one of that name. */
+int main(int argc, char **argv)
 {
 	const unsigned count = sizeof(tests) / sizeof(tests[0]);
-	unsigned failed = 0;
+	unsigned failed = 0, ran = 0;
 
 	setvbuf(stdout, NULL, _IONBF, 0);
 	seed = random_seed(1);
 	printf("\n");
 	for (unsigned i = 0; i < count; i++) {
+		if (argc > 1 && strcmp(argv[1], tests[i].name) != 0)
+			continue;
+		ran++;
 		atomic_store(&failures, 0);
 		tests[i].run();
 		printf("%s: %s\n", tests[i].name, failures == 0 ? "ok" : "FAILED");
 		failed += failures != 0;
 	}
-	printf("%u passed, %u failed, 0 skipped\n", count - failed, failed);
-	return failed != 0;
+	printf("%u passed, %u failed, 0 skipped\n", ran - failed, failed);
+	return failed != 0 || ran == 0;
 }

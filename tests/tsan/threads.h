@@ -54,5 +54,6 @@ void test_downgrade_npt(void);
 void test_kvirt(void);
 void test_ranges_ept(void);
 void test_ranges_npt(void);
+void test_vmio(void);
 
 #endif
