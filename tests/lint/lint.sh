@@ -70,10 +70,18 @@ rule_length() {
 	done
 }
 
-# A guest-physical address becomes a pointer in vmio only.
+# A guest-physical address becomes a pointer in vmio only: neither by itself nor, where guests are
+# handled, by way of what a lookup gave. There only frames that the code has allocated have bytes.
 rule_gpa() {
 	for f in "$@"; do
 		case $f in vmio/*) continue ;; esac
+		case ${f#tests/lint/bad/} in
+		ept/* | guest/* | hv/*)
+			grep -nHE '(hpa_ptr|hpa_to_hva)\(' "$f" | grep -vE 'hpa_ptr\(frame_hpa\([a-z_.>-]+\)\)'
+			grep -nHE 'LINEAR_BASE|\bhva_ptr\(|\bframe_bytes\(' "$f"
+			! grep -q 'hpa_ptr(' "$f" || grep -nHE '\b(frame_at|frame_from_raw)\(' "$f"
+			;;
+		esac
 		grep -nHE '(hpa_ptr|hva_ptr|hpa_to_hva)\([^;]*\.gpa\b|\(void \*\)[^;]*\.gpa\b|hpa\([^;]*\.gpa\b' "$f"
 	done
 }
