@@ -5,9 +5,10 @@
 #include "hv/vcpu.h"
 
 /*
- * INS and OUTS with paging off, where a linear address is a guest-physical one; a REP at most 4096
- * items at a time, so that a guest cannot keep the host in here. 0: done (or partly done, to be
- * entered again); else the guest has been stopped with a reason.
+ * INS and OUTS, a REP at most 4096 items at a time, so that a guest cannot keep the host in here.
+ * With paging on, each item is translated by the guest's own tables; a page fault is not delivered
+ * but stops the guest. 0: done (or partly done, to be entered again); else the guest has been
+ * stopped with a reason.
  */
 int string_io(struct vcpu *v, const struct vm_exit *exit);
 

@@ -442,6 +442,40 @@ def litmus_downgrade_under_a_spinning_cpu(s):
     s.quit()
 
 
+@case(beds=ALL, cpus=2, guests=SPINNING)
+def guest_and_console_copy_at_once(s):
+    """The second vCPU counts in the very page that the console reads and writes, through readers and
+    writers as a device does: no count is seen torn or twice backwards, no write of either is lost."""
+    counts(s)
+    seen = [peek(s, COUNTER, "<Q")[0] for _ in range(20)]
+    assert seen == sorted(seen) and seen[0] < seen[-1], seen
+    before = count(s)
+    for i in range(10):
+        # On both sides of the counter, with it between.
+        s.do("write touch 0x%x %s" % (COUNTER + 8, struct.pack("<Q", i).hex()))
+        s.do("write touch 0x%x %s" % (COUNTER - 4, struct.pack("<I", i).hex()))
+        left, now, right = peek(s, COUNTER - 4, "<IQQ")
+        assert (left, right) == (i, i) and now >= before, (left, now, right, before)
+        before = now
+    assert s.until(lambda: count(s) > before), "it counts no more"
+    s.sound()
+    s.quit()
+
+
+@case(beds=ALL, cpus=2, guests=[("walk", "mem=16M cpus=2 cpu=0")])
+def tables_change_under_a_walk(s):
+    """OUTS and INS go through the guest's tables, which another vCPU changes all the time: each byte is
+    from, and goes to, one of the two places that the entry has ever named."""
+    said = s.expect(r"walk\| walk: \d+ of 2048 bytes taken", 120)
+    assert "2048 of 2048" in said, said
+    lines = re.findall(r"walk\| ([ab]+)$", s.text(), re.M)
+    printed = [l for l in lines if len(l) == 60]
+    assert len(printed) == 40, "%d lines of 40: %s" % (len(printed), lines)
+    s.finished("walk")
+    s.sound()
+    s.quit()
+
+
 def memory(s):
     return {r["use"]: r["bytes"] for r in s.rows("mem")}
 
