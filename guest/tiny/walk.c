@@ -26,14 +26,25 @@ static volatile uint64_t *entry(void)
 	return &pd[LINEAR >> 21];
 }
 
+/* For a while that is never the same: CPUs that take turns must not do it in step. */
+static void put(uint64_t value)
+{
+	static uint32_t random = 1;
+
+	*entry() = value | PTE_LARGE | PTE_P;
+	random = random * 1103515245 + 12345;
+	for (volatile uint32_t i = random >> 16 & 63; i > 0; i--)
+		;
+}
+
 void ap_main(uint32_t vcpu)
 {
 	(void)vcpu;
 	for (;;) {
-		*entry() = PLACE_B | PTE_LARGE | PTE_P | PTE_W;
-		*entry() = PLACE_A | PTE_LARGE | PTE_P;
+		put(PLACE_B | PTE_W);
+		put(PLACE_A);
 		flipping = true;
-		*entry() = PLACE_A | PTE_LARGE | PTE_P | PTE_W;
+		put(PLACE_A | PTE_W);
 	}
 }
 

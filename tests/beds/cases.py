@@ -471,6 +471,7 @@ def tables_change_under_a_walk(s):
     lines = re.findall(r"walk\| ([ab]+)$", s.text(), re.M)
     printed = [l for l in lines if len(l) == 60]
     assert len(printed) == 40, "%d lines of 40: %s" % (len(printed), lines)
+    assert len(set("".join(printed))) == 2, "the entry never changed under a walk: %s" % printed
     s.finished("walk")
     s.sound()
     s.quit()
