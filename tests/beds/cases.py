@@ -887,9 +887,11 @@ def areas_are_dropped_and_reused(s):
     s.machine.wait(60)
 
 
-# --- the same on four CPUs: three spin in the guest while the console's CPU changes its memory ---
+# --- the same on four CPUs: three spin in the guest while another changes its memory ------------
 
 FOUR = [("touch", "mem=16M cpus=4 cpu=0 \"%s\"" % TOUCH)]
+# The console's CPU runs no guest: two commands follow each other at once, within a turn of the others.
+BESIDE = [("touch", "mem=16M cpus=4 cpu=1 \"%s\"" % TOUCH)]
 SPINNERS = 3
 SPIN_PAGE = 0x600000
 
@@ -912,8 +914,7 @@ def three_spin(s):
     """Three vCPUs, each on a CPU of its own, write one page all the time and never leave the guest by
     themselves. Waits until they do; where the page is."""
     s.expect(r"touch\| touch: done 3 pages")
-    assert {v["vcpu"]: v["cpu"] for v in s.rows("guest touch") if "vcpu" in v} == \
-        {0: 0, 1: 1, 2: 2, 3: 3}
+    assert len({v["cpu"] for v in s.rows("guest touch") if "vcpu" in v}) == 1 + SPINNERS
     assert s.until(lambda: all(three(s))), "not all of them count: %s" % (three(s),)
     return s.mapped("touch", SPIN_PAGE)["hpa"]
 
@@ -942,7 +943,7 @@ def three_count_anew(s):
     s.quit()
 
 
-@case(beds=ALL, cpus=4, guests=FOUR)
+@case(beds=ALL, cpus=5, guests=BESIDE)
 def litmus_remap_under_three_spinning_cpus(s):
     hpa = three_spin(s)
     kicks = tlb(s)["kicks"]
@@ -952,14 +953,13 @@ def litmus_remap_under_three_spinning_cpus(s):
         none_writes(s, hpa)
     else:
         # In lockstep: who was made to leave the guest counts again, from 0, before the next command.
-        seen = [then_three(s, "map touch 0x600000 rwx") for _ in range(8)]
-        for column in zip(*seen):
-            assert column.count(0) <= 2, "writes go to the old frame: %s" % seen
+        seen = [then_three(s, "map touch 0x600000 rwx") for _ in range(16)]
+        assert sum(n == 0 for n in sum(seen, ())) <= 1, "writes go to the old frame: %s" % seen
     assert tlb(s)["kicks"] > kicks
     three_count_anew(s)
 
 
-@case(beds=ALL, cpus=4, guests=FOUR)
+@case(beds=ALL, cpus=5, guests=BESIDE)
 def litmus_unmap_under_three_spinning_cpus(s):
     hpa = three_spin(s)
     for _ in range(4):
@@ -975,24 +975,24 @@ def litmus_unmap_under_three_spinning_cpus(s):
     three_count_anew(s)
 
 
-@case(beds=ALL, cpus=4, guests=FOUR)
+@case(beds=ALL, cpus=5, guests=BESIDE)
 def litmus_downgrade_under_three_spinning_cpus(s):
     three_spin(s)
     first = then_three(s, "protect touch 0x600000 r-x")
     why = stopped(s)
-    assert "write" in why and "0x60000" in why and "r-x" in why, why
+    assert "write" in why and re.search(r"0x6000(08|10|18)\b", why) and "r-x" in why, why
     assert three(s) == first, "written after the downgrade: %s, %s" % (first, three(s))
     s.sound()
     s.quit()
 
 
-@case(beds=ALL, cpus=4, guests=FOUR)
+@case(beds=ALL, cpus=5, guests=BESIDE)
 def litmus_no_rights_under_three_spinning_cpus(s):
     three_spin(s)
     # What has no right at all the console cannot read either.
     first = then_three(s, "protect touch 0x600000 -", "protect touch 0x600000 r")
     why = stopped(s)
-    assert "0x60000" in why, why
+    assert re.search(r"0x6000(08|10|18)\b", why), why
     assert three(s) == first, "written without any right: %s, %s" % (first, three(s))
     s.sound()
     s.quit()
