@@ -111,6 +111,43 @@ static inline int guest_word_read(struct vm_space *space, gpa_t at, unsigned siz
 }
 
 /*
+ * Where the tables of a guest are that its walks went through last: a page for each level. Words of
+ * them are read anew each time. Belongs to one vCPU of one guest; starts as zeros.
+ */
+struct guest_pages {
+	uint64_t generation;
+	struct {
+		uint64_t page; /* guest-physical, or'ed with 1: there is one */
+		const char *at;
+	} level[6];
+};
+
+/* As guest_word_read, where the word is of a table of `level` (1 to 5). */
+static inline int guest_word_read_in(struct guest_pages *pages, unsigned level,
+				     struct vm_space *space, gpa_t at, unsigned size, bool bring_in,
+				     uint64_t *value)
+{
+	uint64_t offset = at.gpa & (PAGE_SIZE - 1), page = (at.gpa - offset) | 1;
+	struct vm_page found = { 0 };
+	uint64_t generation;
+	pt_attr_t attr;
+	int err;
+
+	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size) && epoch_inside());
+	if (pages->level[level].page == page && vm_page_unchanged(space, pages->generation))
+		return word_load(pages->level[level].at + offset, size, value);
+	generation = vm_page_watch(space);
+	err = vm_page_find(space, at, PT_READ, bring_in ? 0 : VM_PRESENT, &found, &attr);
+	if (err != 0)
+		return err;
+	if (pages->generation != generation)
+		*pages = (struct guest_pages){ .generation = generation };
+	pages->level[level].page = page;
+	pages->level[level].at = (const char *)found.at - offset;
+	return word_load(found.at, size, value);
+}
+
+/*
  * Puts `new` in the place of `old`, 4 or 8 bytes, and brings in what is missing. -EAGAIN: something
  * else is there now, which is left as it is. The page is marked as written to after the fact, so
  * that whoever collects the marks either finds this one or comes after the change.

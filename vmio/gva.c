@@ -15,6 +15,7 @@ struct walk {
 	struct gva_access access; /* `user` is false when `implicit` */
 	struct gva_result *out;
 	struct gva_trace *trace;
+	struct guest_pages *pages; /* or NULL */
 	struct gva_rules rules;
 	uint64_t va;
 	pt_attr_t rights; /* of all levels together, once they have been checked */
@@ -68,8 +69,13 @@ static enum gva_outcome read_entry(struct walk *w, unsigned level, uint64_t tabl
 	uint64_t index = w->va >> gva_level_shift(&w->rules, level) & ((1u << w->rules.bits) - 1);
 	gpa_t at = gpa(table + index * w->rules.size);
 	uint64_t value = 0;
-	int err = guest_word_read(w->space, at, w->rules.size, !w->access.probe, &value);
+	int err;
 
+	if (w->pages != NULL)
+		err = guest_word_read_in(w->pages, level, w->space, at, w->rules.size,
+					 !w->access.probe, &value);
+	else
+		err = guest_word_read(w->space, at, w->rules.size, !w->access.probe, &value);
 	if (err != 0)
 		return no_entry(w, at, PT_READ, err);
 	w->trace->steps[w->trace->n++] = (struct gva_step){ level, at, value };
@@ -207,6 +213,17 @@ static enum gva_outcome translate(struct walk *w, const struct gva_mode *m)
 	return outcome;
 }
 
+static enum gva_outcome begin(struct walk *w, const struct gva_mode *mode)
+{
+	REQUIRES(mode->maxphyaddr >= 32 && mode->maxphyaddr <= 52);
+	w->trace->n = 0;
+	if (w->access.implicit)
+		w->access.user = false;
+	*w->out = (struct gva_result){ 0 };
+	w->out->outcome = translate(w, mode);
+	return w->out->outcome;
+}
+
 enum gva_outcome gva_translate(struct vm_space *space, const struct gva_mode *mode, gva_t at,
 			       struct gva_access access, struct gva_result *out,
 			       struct gva_trace *trace)
@@ -216,19 +233,28 @@ enum gva_outcome gva_translate(struct vm_space *space, const struct gva_mode *mo
 		.space = space,
 		.access = access,
 		.out = out,
-		.trace = trace,
+		.trace = trace != NULL ? trace : &own,
 		.va = at.gva,
 	};
 
-	REQUIRES(mode->maxphyaddr >= 32 && mode->maxphyaddr <= 52);
-	if (trace == NULL)
-		w.trace = &own;
-	w.trace->n = 0;
-	if (access.implicit)
-		w.access.user = false;
-	*out = (struct gva_result){ 0 };
-	out->outcome = translate(&w, mode);
-	return out->outcome;
+	return begin(&w, mode);
+}
+
+enum gva_outcome gva_translate_again(struct vm_space *space, const struct gva_mode *mode, gva_t at,
+				     struct gva_access access, struct gva_result *out,
+				     struct guest_pages *pages)
+{
+	struct gva_trace own;
+	struct walk w = {
+		.space = space,
+		.access = access,
+		.out = out,
+		.trace = &own,
+		.pages = pages,
+		.va = at.gva,
+	};
+
+	return begin(&w, mode);
 }
 
 static int read_pdptes(struct vm_space *space, const struct gva_mode *mode, uint64_t pdpte[4])

@@ -106,6 +106,13 @@ enum gva_outcome gva_translate(struct vm_space *space, const struct gva_mode *mo
 			       struct gva_access access, struct gva_result *out,
 			       struct gva_trace *trace);
 
+/* The same with the places of the tables remembered from walk to walk, for many of them. The tables
+ * themselves are read each time. */
+struct guest_pages;
+enum gva_outcome gva_translate_again(struct vm_space *space, const struct gva_mode *mode, gva_t at,
+				     struct gva_access access, struct gva_result *out,
+				     struct guest_pages *pages);
+
 /*
  * Loads mode->pdpte from the table at mode->cr3, as MOV CR3 does with PAE paging (SDM 4.4.1).
  * -EINVAL: one is present and has reserved bits, the guest gets #GP(0); -EFAULT: no memory there;

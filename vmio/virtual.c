@@ -19,7 +19,7 @@ static int outcome_error(enum gva_outcome outcome)
 
 static int translate(const struct vm_io *io, struct gva_result *result)
 {
-	const struct vm_virtual *v = io->virt;
+	struct vm_virtual *v = io->virt;
 	struct gva_access access = {
 		.kind = io->writes ? GVA_WRITE : GVA_READ,
 		.user = v->user,
@@ -27,7 +27,8 @@ static int translate(const struct vm_io *io, struct gva_result *result)
 		.probe = (io->use->flags & VM_PRESENT) != 0,
 	};
 
-	return outcome_error(gva_translate(io->space, v->mode, gva(io->at), access, result, NULL));
+	return outcome_error(
+		gva_translate_again(io->space, v->mode, gva(io->at), access, result, &v->pages));
 }
 
 /* What lies behind the address, claimed. */

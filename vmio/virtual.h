@@ -16,11 +16,12 @@
 #include "vmio/gva.h"
 #include "vmio/vmio.h"
 
-/* Outlives the readers and writers that it is given to. */
+/* Of one vCPU, used by one CPU at a time. Outlives the readers and writers that it is given to. */
 struct vm_virtual {
 	const struct gva_mode *mode; /* of the vCPU, which does not run meanwhile */
 	bool user, implicit;	     /* as in struct gva_access */
 	struct gva_result *fault;    /* the last translation that failed */
+	struct guest_pages pages;    /* starts as zeros */
 };
 
 /*
@@ -29,8 +30,8 @@ struct vm_virtual {
  * -EBUSY, and -EAGAIN: the guest changes its tables all the time, let it run.
  */
 void vm_reader_virtual(struct vm_reader *r, struct vm_space *space, gva_t at, uint64_t len,
-		       const struct vm_virtual *virt, const struct vm_use *use);
+		       struct vm_virtual *virt, const struct vm_use *use);
 void vm_writer_virtual(struct vm_writer *w, struct vm_space *space, gva_t at, uint64_t len,
-		       const struct vm_virtual *virt, const struct vm_use *use);
+		       struct vm_virtual *virt, const struct vm_use *use);
 
 #endif

@@ -15,20 +15,6 @@ static inline uint64_t smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/*
- * From now on a flush changes the generation: an odd one would stay. As mm/tlb.h has it for a CPU
- * that enters, so that what is remembered here is as good as what a TLB holds.
- */
-static inline uint64_t watch(struct tlb_domain *d)
-{
-	uint64_t generation = atomic_load_explicit(&d->generation, memory_order_acquire);
-
-	while (__builtin_expect((generation & 1) != 0, 0))
-		if (atomic_compare_exchange_weak(&d->generation, &generation, generation + 1))
-			generation++;
-	return generation;
-}
-
 /* Goes to the next range of a list that is not empty. Precondition: some bytes are left. */
 static void next_range(struct vm_io *io)
 {
@@ -45,7 +31,7 @@ static void next_range(struct vm_io *io)
 /* Looks up the page at io->at and remembers it. */
 static inline int find_page(struct vm_io *io)
 {
-	uint64_t generation = watch(&io->space->pt.tlb);
+	uint64_t generation = vm_page_watch(io->space);
 	struct vm_page page = { 0 };
 	pt_attr_t attr = 0;
 	int err = vm_page_find(io->space, gpa(io->at), io->writes ? PT_WRITE : PT_READ,
@@ -198,14 +184,14 @@ int vm_writer_list(struct vm_writer *w, struct vm_space *space, const struct vm_
 }
 
 void vm_reader_virtual(struct vm_reader *r, struct vm_space *space, gva_t at, uint64_t len,
-		       const struct vm_virtual *virt, const struct vm_use *use)
+		       struct vm_virtual *virt, const struct vm_use *use)
 {
 	io_over(&r->io, space, at.gva, len, use, false);
 	r->io.virt = virt;
 }
 
 void vm_writer_virtual(struct vm_writer *w, struct vm_space *space, gva_t at, uint64_t len,
-		       const struct vm_virtual *virt, const struct vm_use *use)
+		       struct vm_virtual *virt, const struct vm_use *use)
 {
 	io_over(&w->io, space, at.gva, len, use, true);
 	w->io.virt = virt;

@@ -73,7 +73,7 @@ struct vm_io {
 	const struct vm_range *list; /* NULL, or all of its ranges */
 	unsigned list_count, list_next;
 	uint64_t list_rest; /* bytes in those from list_next on */
-	const struct vm_virtual *virt;
+	struct vm_virtual *virt;
 	uint8_t state;
 	bool writes;
 };
@@ -207,8 +207,7 @@ static inline bool vm_io_ready(const struct vm_io *io, uint64_t n)
 	if (__builtin_expect(n > io->limit - io->at, 0))
 		return false;
 	return io->space == NULL ||
-	       (epoch_inside() && atomic_load_explicit(&io->space->pt.tlb.generation,
-						       memory_order_acquire) == io->generation);
+	       (epoch_inside() && vm_page_unchanged(io->space, io->generation));
 }
 
 static inline void *vm_io_ptr(const struct vm_io *io)

@@ -3,6 +3,7 @@
 #include <CUnit/CUnit.h>
 #include <string.h>
 
+#include "mm/frame_alloc.h"
 #include "tests/host/arena.h"
 #include "tests/host/gva_shape.h"
 #include "vmio/virtual.h"
@@ -34,6 +35,7 @@ static void begin(void)
 		gva_world_put(leaf_at(i), 8, data[i] | G_P | G_W | G_U);
 	memset(&fault, 0xee, sizeof(fault));
 	virt.user = virt.implicit = false;
+	virt.pages = (struct guest_pages){ 0 };
 }
 
 static void end(void)
@@ -172,6 +174,37 @@ static void test_not_remembered(void)
 	end();
 }
 
+/* Where the tables are is remembered, for as long as stage 2 has them there. */
+static void test_tables_move(void)
+{
+	uint64_t table = gva_shape_table(1), value = 0;
+	struct vm_reader r;
+	struct vm_cursor c;
+	struct frame *f;
+
+	begin();
+	gva_world_put(data[0] + 8, 8, 11);
+	gva_world_put(data[1] + 16, 8, 22);
+	vm_reader_virtual(&r, &gva_world, gva(VA + 8), 64, &virt, &use);
+	CU_ASSERT_EQUAL(vm_io_activate(&r.io), 0);
+	epoch_enter();
+	CU_ASSERT_EQUAL(vm_read_val(&r, &value), 0);
+	CU_ASSERT_EQUAL(value, 11);
+	CU_ASSERT_EQUAL(virt.pages.level[1].page, table | 1);
+	/* Another frame is there, with another entry. */
+	f = frame_alloc(0, FRAME_GUEST, ALLOC_ZERO);
+	*(uint64_t *)((char *)frame_bytes(f) + leaf_at(0) % PAGE_SIZE) = data[1] | G_P;
+	CU_ASSERT_EQUAL(
+		vm_cursor_open(&c, &gva_world, gpa(table), gpa(table + PAGE_SIZE), VM_CHANGE), 0);
+	CU_ASSERT_EQUAL(vm_map(&c, f, PT_RW | PT_MEM_WB), 0);
+	vm_cursor_close(&c);
+	CU_ASSERT_EQUAL(vm_read_val(&r, &value), 0);
+	CU_ASSERT_EQUAL(value, 22);
+	epoch_exit();
+	vm_io_dispose(&r.io);
+	end();
+}
+
 /* A value across two pages of which the second is missing: the cursor stays. */
 static void test_straddle(void)
 {
@@ -274,6 +307,7 @@ void suite_vmio_virtual(void)
 	CU_add_test(s, "fault", test_fault);
 	CU_add_test(s, "stage 2", test_stage2);
 	CU_add_test(s, "not remembered", test_not_remembered);
+	CU_add_test(s, "tables move", test_tables_move);
 	CU_add_test(s, "straddle", test_straddle);
 	CU_add_test(s, "owners", test_owners);
 	CU_add_test(s, "probe", test_probe);

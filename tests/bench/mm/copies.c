@@ -295,7 +295,7 @@ static void space_gone(void)
 
 static struct gva_mode mode;
 static struct gva_result fault;
-static const struct vm_virtual virt = { .mode = &mode, .fault = &fault };
+static struct vm_virtual virt = { .mode = &mode, .fault = &fault };
 static struct vm_reader virtual_reader;
 
 /* Five pages in stage-2 leaves of 4 KiB: the data, and tables of four levels with all marks. */
@@ -322,6 +322,7 @@ static void in_virtual(void)
 		.efer = EFER_LMA | EFER_LME,
 		.maxphyaddr = 46,
 	};
+	virt.pages = (struct guest_pages){ 0 };
 	vm_reader_virtual(&virtual_reader, &space, gva(VIRTUAL), PAGE_SIZE, &virt, &use);
 	must(vm_io_activate(&virtual_reader.io) == 0);
 	epoch_enter();
