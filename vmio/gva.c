@@ -233,10 +233,12 @@ enum gva_outcome gva_translate(struct vm_space *space, const struct gva_mode *mo
 		.space = space,
 		.access = access,
 		.out = out,
-		.trace = trace != NULL ? trace : &own,
+		.trace = trace,
 		.va = at.gva,
 	};
 
+	if (trace == NULL)
+		w.trace = &own;
 	return begin(&w, mode);
 }
 
@@ -249,11 +251,11 @@ enum gva_outcome gva_translate_again(struct vm_space *space, const struct gva_mo
 		.space = space,
 		.access = access,
 		.out = out,
-		.trace = &own,
 		.pages = pages,
 		.va = at.gva,
 	};
 
+	w.trace = &own;
 	return begin(&w, mode);
 }
 

@@ -54,8 +54,14 @@ fault:
 static inline __attribute__((always_inline)) size_t move_blocks(void *dst, const void *src,
 								size_t n)
 {
-#pragma GCC unroll 4
-	while (n >= 32) {
+	while (n >= 64) {
+		if (!move_block(dst, src) || !move_block((char *)dst + 32, (const char *)src + 32))
+			return move_string(dst, src, n);
+		dst = (char *)dst + 64;
+		src = (const char *)src + 64;
+		n -= 64;
+	}
+	if (n >= 32) {
 		if (!move_block(dst, src))
 			return move_string(dst, src, n);
 		dst = (char *)dst + 32;

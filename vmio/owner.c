@@ -332,7 +332,7 @@ static unsigned audit(struct stripe *t, const struct vm_space *space,
 	unsigned n = claims_copy(t, space, room->claims), wrong = 0;
 
 	view_init(&room->all, 0, UINT64_MAX);
-	room->rest = room->all;
+	view_init(&room->rest, 0, UINT64_MAX);
 	for (unsigned i = 0; i < n; i++)
 		if (room->claims[i].writes)
 			wrong += check(
