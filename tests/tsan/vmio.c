@@ -15,12 +15,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/x86/msr.h"
+#include "base/x86/regs.h"
 #include "ept/stage2.h"
 #include "mm/frame_alloc.h"
 #include "tests/host/arena.h"
 #include "tests/host/random.h"
 #include "tests/tsan/threads.h"
-#include "vmio/vmio.h"
+#include "vmio/virtual.h"
 
 #define CPUS	 4
 #define COPIERS	 2
@@ -33,6 +35,8 @@
 #define MAX_READ (3 * WORDS)
 #define LIST	 3
 #define READS	 8 /* of one remembered page */
+#define VIRTUAL	 UINT64_C(0x0000123456700000)
+#define PRESENT	 7 /* writable, for everybody */
 
 /* A state of a page: version << 34 | stamp << 4 | rights. The stamp is the version in which the
  * frame was mapped. */
@@ -47,8 +51,12 @@ static struct vm_space space;
 static _Atomic state_t ended[PAGES], begun[PAGES];
 static struct word shadow[PAGES][WORDS - DATA];
 static _Atomic unsigned copiers;
-static _Atomic uint64_t bytes_read, bytes_written, faults, busy, overtaken, changes;
+static _Atomic uint64_t bytes_read, bytes_written, faults, busy, overtaken, changes, walked;
 static const struct vm_use use = { .who = "copier" };
+static const uint64_t *leaves; /* the last table, for the changer that moves it */
+static struct gva_mode mode;
+static struct gva_result virtual_fault[COPIERS];
+static struct vm_virtual virtual[COPIERS];
 
 static uint64_t state_stamp(state_t s)
 {
@@ -138,12 +146,58 @@ static void change(uint64_t *rng, uint64_t low)
 	change_end(first, end);
 }
 
+/*
+ * The guest's own tables: VIRTUAL + 4 KiB * i is some page of the window, another one each time
+ * that somebody writes the entry. They lie behind the window, and the last one moves to another
+ * frame now and then.
+ */
+static uint64_t table_gpa(unsigned level)
+{
+	return page_gpa(PAGES + level);
+}
+
+static void table_map(unsigned level, const uint64_t *entries)
+{
+	struct frame *f = frame_alloc(0, FRAME_GUEST, ALLOC_ZERO);
+	uint64_t *words;
+	struct vm_cursor c;
+
+	if (f == NULL)
+		return;
+	words = frame_bytes(f);
+	for (unsigned i = 0; i < WORDS; i++)
+		words[i] = __atomic_load_n(&entries[i], __ATOMIC_RELAXED);
+	CHECK(vm_cursor_open(&c, &space, gpa(table_gpa(level)), gpa(table_gpa(level) + PAGE_SIZE),
+			     VM_CHANGE) == 0);
+	CHECK(vm_map(&c, f, PT_RW | PT_MEM_WB) == 0);
+	vm_cursor_close(&c);
+	if (level == 1)
+		leaves = words;
+}
+
+static void tables_make(void)
+{
+	uint64_t entries[WORDS];
+
+	for (unsigned level = 1; level <= 4; level++) {
+		memset(entries, 0, sizeof(entries));
+		for (unsigned i = 0; level == 1 && i < PAGES; i++)
+			entries[pt_index(VIRTUAL, 1) + i] = page_gpa(i) | PRESENT;
+		if (level > 1)
+			entries[pt_index(VIRTUAL, level)] = table_gpa(level - 1) | PRESENT;
+		table_map(level, entries);
+	}
+}
+
 static void changer(unsigned cpu)
 {
 	uint64_t rng = thread_seed(cpu), low = (cpu - COPIERS) * SHARE;
 
 	while (atomic_load(&copiers) != 0) {
-		change(&rng, low);
+		if (cpu == COPIERS && random_below(&rng, 8) == 0)
+			table_map(1, leaves);
+		else
+			change(&rng, low);
 		epoch_poll();
 		for (uint64_t i = random_below(&rng, 8); i > 0; i--)
 			cpu_relax();
@@ -380,6 +434,43 @@ static void exchange(uint64_t *rng, uint64_t *sequence)
 	vm_io_remove(&w.io);
 }
 
+/* Some stamps through the guest's tables: all of one page, whichever the entry named. */
+static void read_virtual(unsigned cpu, uint64_t *rng)
+{
+	uint64_t i = random_below(rng, PAGES), word = random_below(rng, DATA - 8);
+	uint64_t n = 1 + random_below(rng, 8), got[8], done, page;
+	struct vm_writer to = vm_writer_host(got, n * 8);
+	state_t b[PAGES];
+	struct vm_reader r;
+	int err;
+
+	vm_reader_virtual(&r, &space, gva(VIRTUAL + i * PAGE_SIZE + word * 8), n * 8, &virtual[cpu],
+			  &use);
+	CHECK(vm_io_activate(&r.io) == 0);
+	states_get(ended, 0, PAGES, b);
+	err = vm_copy(&r, &to, UINT64_MAX, &done);
+	CHECK(err == 0 ? done == n * 8 : (err == -EFAULT || err == -EBUSY || err == -EAGAIN));
+	/* The guest's tables always allow it. */
+	CHECK(err != -EFAULT || virtual_fault[cpu].outcome == GVA_OK);
+	page = err == 0 ? got[0] >> 9 & 127 : 0;
+	CHECK(page < PAGES);
+	if (err == 0 && page < PAGES)
+		check_words(got, page, word, n, b[page], atomic_load(&begun[page]));
+	atomic_fetch_add_explicit(&walked, err == 0, memory_order_relaxed);
+	vm_io_dispose(&r.io);
+	vm_io_remove(&r.io);
+}
+
+/* The guest writes an entry of its tables. */
+static void flip(uint64_t *rng)
+{
+	uint64_t at = table_gpa(1) + 8 * (pt_index(VIRTUAL, 1) + random_below(rng, PAGES));
+	uint64_t entry = page_gpa(random_below(rng, PAGES)) | PRESENT;
+	int err = vm_write_guest(&space, gpa(at), &entry, 8, &use);
+
+	CHECK(err == 0 || err == -EBUSY);
+}
+
 static void copier(unsigned cpu)
 {
 	uint64_t rng = thread_seed(cpu), sequence = (uint64_t)(cpu + 1) << 48;
@@ -387,7 +478,7 @@ static void copier(unsigned cpu)
 
 	/* On a machine that is busy with other things threads may come after each other. */
 	for (uint64_t done = 0; done < ops || (overtaken == 0 && done < 100 * ops); done++) {
-		switch (random_below(&rng, 8)) {
+		switch (random_below(&rng, 10)) {
 		case 0:
 			read_range(&rng);
 			break;
@@ -401,6 +492,12 @@ static void copier(unsigned cpu)
 		case 3:
 		case 4:
 			exchange(&rng, &sequence);
+			break;
+		case 8:
+			read_virtual(cpu, &rng);
+			break;
+		case 9:
+			flip(&rng);
 			break;
 		default:
 			read_words(&rng);
@@ -446,6 +543,16 @@ void test_vmio(void)
 		atomic_store(&begun[i], 0);
 	}
 	CHECK(vm_space_init(&space, &npt_ops) == 0);
+	tables_make();
+	mode = (struct gva_mode){
+		.cr0 = CR0_PG | CR0_PE,
+		.cr3 = table_gpa(4),
+		.cr4 = CR4_PAE,
+		.efer = EFER_LMA | EFER_LME,
+		.maxphyaddr = 46,
+	};
+	for (unsigned i = 0; i < COPIERS; i++)
+		virtual[i] = (struct vm_virtual){ .mode = &mode, .fault = &virtual_fault[i] };
 	atomic_store(&copiers, COPIERS);
 	threads_run(CPUS, worker);
 	CHECK(owner_audit(&space, fail) == 0);
@@ -454,12 +561,12 @@ void test_vmio(void)
 	frame_account(&account);
 	CHECK(account.by_kind[FRAME_FREE] == before);
 	CHECK(bytes_read != 0 && bytes_written != 0 && faults != 0 && busy != 0 && overtaken != 0);
-	printf("  %llu bytes read, %llu written, %llu faults, %llu busy, %llu changes, %llu under "
-	       "a "
-	       "copy\n",
+	CHECK(walked != 0);
+	printf("  %llu bytes read, %llu written, %llu walks, %llu faults, %llu busy, %llu changes, "
+	       "%llu under a copy\n",
 	       (unsigned long long)bytes_read, (unsigned long long)bytes_written,
-	       (unsigned long long)faults, (unsigned long long)busy, (unsigned long long)changes,
-	       (unsigned long long)overtaken);
+	       (unsigned long long)walked, (unsigned long long)faults, (unsigned long long)busy,
+	       (unsigned long long)changes, (unsigned long long)overtaken);
 	frame_set_destructor(FRAME_GUEST, NULL);
 	arena_fini();
 }
