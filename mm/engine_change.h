@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Part of mm/engine.h: one mapping at a time. What is taken out goes to the caller's ledger of
+ * Part of mm/engine.h: one mapping at a time. What is taken out goes to the caller's
  * flusher (mm/flusher.h), which holds it back; nothing is freed here.
  */
 #ifndef MM_ENGINE_CHANGE_H

@@ -21,7 +21,7 @@ static inline unsigned largest_level(uint64_t va, uint64_t at, uint64_t len, uns
 
 /*
  * Fills slots of the cursor's node, one after the other, as long as they are in the node, in `len`,
- * and the ledger has room. Returns the bytes mapped.
+ * and the flusher has room. Returns the bytes mapped.
  */
 static uint64_t cursor_fill(struct pt_cursor *c, uint64_t at, uint64_t len, uint64_t bits,
 			    struct flusher *flusher)
@@ -75,7 +75,7 @@ static inline bool fresh_fits(struct pt_cursor *c, unsigned level, uint64_t len)
 	return c->level == level + 1 && pt_entry_load(cursor_entry(c)) == 0;
 }
 
-/* Leaves of `level` for `len` bytes, as far as one table and the ledger go. 0: no memory. */
+/* Leaves of `level` for `len` bytes, as far as one table and the flusher go. 0: no memory. */
 static uint64_t cursor_fill_some(struct pt_cursor *c, uint64_t at, uint64_t len, unsigned level,
 				 pt_attr_t attr, struct flusher *flusher)
 {
