@@ -9,7 +9,7 @@
 #include "mm/engine_change.h"
 
 /* Clears leaves of the cursor's node, a leaf table, until `limit`, the node's end, or a full
- * ledger. Returns the pages. */
+ * flusher. Returns the pages. */
 static uint64_t cursor_clear(struct pt_cursor *c, uint64_t limit, struct flusher *flusher)
 {
 	uint64_t count = slots_within(c, limit - c->va), i, pages = 0;
