@@ -78,8 +78,12 @@ void epoch_defer(struct epoch_item *item, void (*free)(struct epoch_item *item))
 	unsigned b = now % BUCKETS;
 
 	/* An older epoch's items in this bucket are ripe: their epoch is now - 3 or less. */
-	if (c->bucket[b].first != NULL && c->bucket[b].epoch != now)
+	while (c->bucket[b].first != NULL && c->bucket[b].epoch != now) {
 		bucket_free(c, b);
+		/* A destructor may have deferred, and the epoch may have moved on meanwhile. */
+		now = atomic_fetch_add(&epoch_global, 0);
+		b = now % BUCKETS;
+	}
 	item->free = free;
 	item->next = c->bucket[b].first;
 	c->bucket[b].first = item;

@@ -13,8 +13,9 @@
  *                                        epoch_poll -> 9, -> 10: N is freed  10           -
  *
  * No timer is needed: a CPU outside a section (idle, or inside a guest) never holds anybody up, and
- * the epoch is advanced by those who defer. Memory is bounded: items are links inside the objects
- * themselves, and epoch_defer polls each time.
+ * the epoch is advanced by those who defer. Items are links inside the objects themselves; every 64
+ * that a CPU defers push the epoch on, and what has ripened is freed with the next one. What is
+ * deferred within one section waits for its end.
  */
 #ifndef BASE_EPOCH_H
 #define BASE_EPOCH_H
@@ -26,7 +27,9 @@
 
 #include "base/contract.h"
 
-/* Lives inside the deferred object. `free` runs once, on some CPU, outside any lock. */
+/* Lives inside the deferred object. `free` runs once, on the CPU that deferred it: in epoch_poll,
+ * epoch_drain, or a later epoch_defer, whose caller may hold locks of page-table nodes. It may
+ * defer again. */
 struct epoch_item {
 	struct epoch_item *next;
 	void (*free)(struct epoch_item *item);

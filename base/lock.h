@@ -4,7 +4,7 @@
  * waiters served in the order of their arrival. Taken with interrupts off or in code that no
  * interrupt handler shares a lock with; the holder never sleeps.
  *
- * Lock order, outermost first (a checked build asserts it, see lock_order_check):
+ * Lock order, outermost first (a checked build asserts it, see lock_order_enter):
  *
  *   LOCK_GUESTS      the list of guests                                     guest/
  *   LOCK_SPACE       one VmSpace: its lists of readers, writers, devices     mm/, vmio/

@@ -17,15 +17,24 @@
 
 #define RAM_ATTR (PT_RWX | PT_MEM_WB)
 
-/* Maps a fresh block of `order` at the cursor, where nothing is. */
+/* No memory: that matters only if no other vCPU has brought the page in. */
+static __attribute__((noinline)) int nothing_left(struct vm_cursor *c)
+{
+	struct pt_leaf leaf;
+
+	return vm_query(c, &leaf) == 0 && leaf.attr != 0 ? -EEXIST : -ENOMEM;
+}
+
+/* Maps a fresh block of `order` at the cursor, where nothing is. A large one takes the place of an
+ * empty table. */
 static inline int populate_here(struct vm_cursor *c, unsigned order)
 {
 	struct frame *f = frame_alloc(order, FRAME_GUEST, ALLOC_ZERO);
 	int err;
 
 	if (f == NULL)
-		return -ENOMEM;
-	err = vm_map_new(c, f, RAM_ATTR);
+		return nothing_left(c);
+	err = order == 0 ? vm_map_new(c, f, RAM_ATTR) : vm_map(c, f, RAM_ATTR);
 	if (err != 0)
 		frame_put(f);
 	return err;

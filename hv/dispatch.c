@@ -37,10 +37,14 @@ static enum next fault(struct vcpu *v, uint8_t vector)
 static __attribute__((noinline)) enum next on_bad_access(struct vcpu *v, const struct vm_exit *exit)
 {
 	char why[192];
-
 	/* Asked again, for the reason: meanwhile it may even have become possible. */
-	if (guest_fault(v->guest, &exit->fault, why, sizeof(why)) == 0)
+	int err = guest_fault(v->guest, &exit->fault, why, sizeof(why));
+
+	if (err == 0)
 		return NEXT_ENTER;
+	/* What this CPU has taken from guests a moment ago comes back in a turn or two. */
+	if (err == -ENOMEM && epoch_pending() != 0)
+		return NEXT_SWITCH;
 	guest_stop(v->guest, "%s", why);
 	return stop(v, exit);
 }

@@ -89,8 +89,21 @@ static inline int cursor_seat(struct pt_cursor *c, unsigned level)
 	return cursor_descend_to(c, level);
 }
 
-/* Is it a page that may be put at the cursor? And if so, to its level. */
-static inline int cursor_accept(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr)
+/* Does a page larger than `level` cover the cursor? */
+static inline bool cursor_covered(struct pt_cursor *c, unsigned level)
+{
+	while (c->level > level) {
+		uint64_t raw = pt_entry_load(cursor_entry(c));
+
+		if (!entry_is_table(raw))
+			return raw != 0;
+		cursor_descend(c, raw);
+	}
+	return false;
+}
+
+/* Is it a page that may be put at the cursor? */
+static inline int cursor_check(const struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr)
 {
 	uint64_t size = pt_level_size(level);
 
@@ -99,7 +112,15 @@ static inline int cursor_accept(struct pt_cursor *c, hpa_t at, unsigned level, p
 		return -EINVAL;
 	if (size > c->end - c->va || at.hpa >= fmt_limits.hpa_limit)
 		return -ERANGE;
-	return c->level == level ? 0 : cursor_seat(c, level);
+	return 0;
+}
+
+/* And if so, to its level. */
+static inline int cursor_accept(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr_t attr)
+{
+	int err = cursor_check(c, at, level, attr);
+
+	return err != 0 || c->level == level ? err : cursor_seat(c, level);
 }
 
 /* Once for each size of page, so that what depends on it is a constant. */
@@ -177,7 +198,11 @@ static int engine_map_new(struct pt_cursor *c, hpa_t at, unsigned level, pt_attr
 	REQUIRES(c->change);
 	if (cursor_ready_small(c, at, level, attr))
 		return cursor_put_small(c, at, attr);
-	err = cursor_accept(c, at, level, attr);
+	err = cursor_check(c, at, level, attr);
+	if (err == 0 && cursor_covered(c, level))
+		err = -EEXIST;
+	if (err == 0 && c->level != level)
+		err = cursor_seat(c, level);
 	if (err != 0)
 		return err;
 	if (pt_entry_load(cursor_entry(c)) != 0)

@@ -159,6 +159,7 @@ static int engine_map_frames(struct pt_cursor *c, struct frame *const *frames, u
 		struct frame *f = frames[*done];
 		int err;
 
+		REQUIRES(f->order % 9 == 0);
 		if (f->order != FRAME_ORDER_4K || c->va == c->end) {
 			err = engine_map(c, frame_hpa(f), pt_block_level(f), attr, flusher);
 			*done += err == 0;

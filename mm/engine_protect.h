@@ -185,8 +185,8 @@ static int engine_protect(struct pt_cursor *c, uint64_t len, pt_attr_t attr,
 	if (!fmt_attr_ok(attr))
 		return -EINVAL;
 	while (cursor_next_leaf(c, limit) != 0) {
-		struct protect_bits p = protect_bits(attr, c->level);
-		struct seen_bits seen = { p.keep, p.keep };
+		struct protect_bits p;
+		struct seen_bits seen;
 		uint64_t raw;
 		int err;
 
@@ -199,6 +199,9 @@ static int engine_protect(struct pt_cursor *c, uint64_t len, pt_attr_t attr,
 			return err;
 		if (c->level == 1) /* it had to be split */
 			continue;
+		/* Of the level that the splitting has led to. */
+		p = protect_bits(attr, c->level);
+		seen = (struct seen_bits){ p.keep, p.keep };
 		protect_one(cursor_entry(c), &p, FMT_HW_MARKS(c->level), &seen);
 		if (protect_flushes(&p, &seen))
 			flusher_issue(flusher, c->va, pt_level_size(c->level));

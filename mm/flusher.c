@@ -18,7 +18,7 @@ void flusher_issue_apart(struct flusher *f, uint64_t va, uint64_t len)
 
 void flusher_issue_all(struct flusher *f)
 {
-	f->range[0] = (struct flusher_range){ 0, 0 }; /* no neighbour of anything */
+	f->range[0] = (struct flusher_range){ 0, UINT64_MAX }; /* no neighbour of anything */
 	f->ranges = 1;
 	f->all = true;
 }

@@ -262,7 +262,7 @@ static int frames_measure(struct request *r)
 
 		MUST(frame_refs(f) != 0, "frame 0x%llx is not in use",
 		     (unsigned long long)frame_hpa(f).hpa);
-		if (pt_block_level(f) > kvirt.pt->ops->limits->max_leaf ||
+		if (f->order % 9 != 0 || pt_block_level(f) > kvirt.pt->ops->limits->max_leaf ||
 		    ((r->offset + r->len) & (size - 1)) != 0)
 			return -EINVAL;
 		if (size > r->align)

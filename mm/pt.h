@@ -57,7 +57,7 @@ static inline unsigned pt_index(uint64_t va, unsigned level)
 	return (unsigned)(va >> (PAGE_SHIFT + 9 * (level - 1))) & 511;
 }
 
-/* One translation. `hpa` is where `va` itself lies only if va is the start; see pt_leaf_hpa. */
+/* One translation. An address inside the page is as far from `hpa` as from `va`. */
 struct pt_leaf {
 	uint64_t va;	/* start of the page */
 	hpa_t hpa;	/* start of the page */

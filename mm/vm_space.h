@@ -201,7 +201,7 @@ bool vm_next(struct vm_cursor *c, uint64_t len, struct pt_leaf *out);
 int vm_jump(struct vm_cursor *c, gpa_t at);
 
 /*
- * Makes sure that `pages` mappings of any shape within the range cannot fail for want of tables.
+ * Makes sure that mapping cannot fail for want of tables, of which it needs at most `tables`.
  * -ENOMEM: nothing reserved. What is left over is given back at close.
  */
 int vm_reserve(struct vm_cursor *c, unsigned tables);
@@ -245,9 +245,9 @@ static inline int vm_map_untracked(struct vm_cursor *c, hpa_t start, uint64_t le
 }
 
 /*
- * Maps `n` blocks one after the other, each as vm_map does, with one walk for each table. *done of
- * them are mapped, and their references have moved, also when an error stops it: that block's error
- * as of vm_map.
+ * Maps `n` blocks (of 4 KiB, 2 MiB or 1 GiB) one after the other, each as vm_map does, with one
+ * walk for each table. *done of them are mapped, and their references have moved, also when an
+ * error stops it: that block's error as of vm_map.
  */
 int vm_map_frames(struct vm_cursor *c, struct frame *const *frames, uint64_t n, pt_attr_t attr,
 		  uint64_t *done);

@@ -189,17 +189,14 @@ static int protect_range(struct guest *g, uint64_t start, uint64_t end, pt_attr_
 			 uint64_t *pages)
 {
 	struct vm_cursor c;
-	struct pt_leaf old;
 	int err = vm_cursor_open(&c, &g->space, gpa(start), gpa(end), VM_CHANGE);
 
 	*pages = 0;
 	if (err != 0)
 		return err;
-	while ((err = vm_protect_next(&c, end - vm_cursor_at(&c).gpa, rights | PT_MEM_WB, &old)) ==
-	       0)
-		*pages += old.size / PAGE_SIZE;
+	err = vm_protect(&c, end - start, rights | PT_MEM_WB, pages);
 	vm_cursor_close(&c);
-	return err == -ENOENT ? 0 : err;
+	return err;
 }
 
 static int run_protect(struct command_call *call)
@@ -225,21 +222,39 @@ static int run_protect(struct command_call *call)
 	return 0;
 }
 
-/* A fresh zeroed page at each place, instead of what is there. */
-static int map_fresh(struct vm_cursor *c, pt_attr_t rights)
+/* Fresh zeroed pages instead of what is there, one table's worth at a time: what is replaced comes
+ * back only when a cursor is closed. *done pages are mapped, also on an error. */
+static int map_fresh(struct guest *g, uint64_t start, uint64_t end, pt_attr_t rights,
+		     uint64_t *done)
 {
-	struct frame *f = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, ALLOC_ZERO);
-	int err = f == NULL ? -ENOMEM : vm_map(c, f, rights | PT_MEM_WB);
+	int err = 0;
 
-	if (err != 0 && f != NULL)
-		frame_put(f);
+	for (*done = 0; err == 0 && start < end;) {
+		uint64_t stop = round_down(start, SIZE_2M) + SIZE_2M;
+		struct vm_cursor c;
+
+		stop = stop < end ? stop : end;
+		err = vm_cursor_open(&c, &g->space, gpa(start), gpa(stop), VM_CHANGE);
+		if (err != 0)
+			break;
+		while (err == 0 && vm_cursor_at(&c).gpa != stop) {
+			struct frame *f = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, ALLOC_ZERO);
+
+			err = f == NULL ? -ENOMEM : vm_map(&c, f, rights | PT_MEM_WB);
+			if (err != 0 && f != NULL)
+				frame_put(f);
+		}
+		*done += (vm_cursor_at(&c).gpa - start) / PAGE_SIZE;
+		start = stop;
+		vm_cursor_close(&c);
+		epoch_poll();
+	}
 	return err;
 }
 
 static int run_map(struct command_call *call)
 {
 	uint64_t start, end, done;
-	struct vm_cursor c;
 	struct guest *g;
 	pt_attr_t rights = PT_RWX;
 	int err = take_guest_range(call, &g, &start, &end);
@@ -250,21 +265,56 @@ static int run_map(struct command_call *call)
 		return command_error(call, -EINVAL,
 				     "map: '%s': expected rights such as rwx, r-x, r or -",
 				     call->argv[3]);
-	done = start;
-	err = vm_cursor_open(&c, &g->space, gpa(start), gpa(end), VM_CHANGE);
-	if (err == 0) {
-		while (err == 0 && vm_cursor_at(&c).gpa != end)
-			err = map_fresh(&c, rights);
-		done = vm_cursor_at(&c).gpa;
-		vm_cursor_close(&c);
-	}
+	err = map_fresh(g, start, end, rights, &done);
 	if (err == -EINVAL)
 		return command_error(call, err, "map: '%s': %s cannot express these rights",
 				     call->argv[3], g->space.pt.ops->limits->name);
 	if (err != 0)
 		return command_error(call, err, "map: %s after %llu pages", err_name(err),
-				     (ull)((done - start) / PAGE_SIZE));
-	pages_changed(call, g, (end - start) / PAGE_SIZE, "fresh pages mapped");
+				     (ull)done);
+	pages_changed(call, g, done, "fresh pages mapped");
+	return 0;
+}
+
+/* Joins what can be joined in the tables of `size` that lie in the range. Returns how many. */
+static uint64_t collapse_all(struct guest *g, uint64_t start, uint64_t end, uint64_t size)
+{
+	uint64_t joined = 0;
+
+	for (uint64_t at = round_up(start, size); at < end && end - at >= size; at += size) {
+		struct vm_cursor c;
+
+		/* A cursor that cannot be opened for want of memory has nothing to join there. */
+		if (vm_cursor_open(&c, &g->space, gpa(at), gpa(at + size), VM_CHANGE) != 0)
+			continue;
+		joined += vm_collapse(&c, size) == 0;
+		vm_cursor_close(&c);
+	}
+	return joined;
+}
+
+static int run_collapse(struct command_call *call)
+{
+	uint64_t start, end, small, large = 0;
+	struct guest *g;
+	struct json j;
+	int err = take_guest_range(call, &g, &start, &end);
+
+	if (err != 0)
+		return err;
+	small = collapse_all(g, start, end, SIZE_2M);
+	if (g->space.pt.ops->limits->max_leaf == 3)
+		large = collapse_all(g, start, end, SIZE_1G);
+	if (!call->json) {
+		print_to(call->out, "%llu pages of 2 MiB joined, %llu of 1 GiB\n", (ull)small,
+			 (ull)large);
+		return 0;
+	}
+	json_begin(&j, call->out);
+	json_text(&j, "guest", g->config.name);
+	json_number(&j, "2M", small);
+	json_number(&j, "1G", large);
+	json_end(&j);
 	return 0;
 }
 
@@ -354,6 +404,11 @@ const struct command change_commands[] = {
 	  "returns.\n"
 	  "  A guest that then does what it may not is stopped with a report.",
 	  3, 3, run_protect },
+	{ "collapse", "GUEST GPA[-GPA|+LEN]", "joins small pages to large ones where it can",
+	  "  512 pages that lie side by side in the guest and in the host, with the same rights, "
+	  "and\n"
+	  "  that nothing else refers to, become one.",
+	  2, 2, run_collapse },
 	{ "dirty", "GUEST", "pages written since the last call", NULL, 1, 1, run_dirty },
 	{ "accessed", "GUEST", "pages touched since the last call", NULL, 1, 1, run_accessed },
 	{ 0 },

@@ -332,6 +332,31 @@ def litmus_remap(s):
     s.quit()
 
 
+@case(beds=ALL, guests=[("touch", "mem=16M page=2m \"%s\"" % TOUCH)])
+def large_pages_fall_apart_and_are_joined(s):
+    s.expect(r"touch\| touch: done 3 pages")
+    large = s.mapped("touch", 0x800000, 2 << 20)
+    if large is None:
+        ask(s, WRITE, 0x800000, 77)
+        large = s.mapped("touch", 0x800000, 2 << 20)
+    assert large["page"] == 2 << 20, large
+    ask(s, WRITE, 0x805000, 99)
+    s.do("protect touch 0x805000 rw-")
+    s.do("protect touch 0x805000 rwx")
+    assert s.mapped("touch", 0x805000)["page"] == 4096
+    assert s.do("collapse touch 0x805000+4K") == ["0 pages of 2 MiB joined, 0 of 1 GiB"]
+    row = s.rows("collapse touch 0x800000+2M")[0]
+    assert row["2M"] == 1, row
+    now = s.mapped("touch", 0x800000, 2 << 20)
+    assert now["page"] == 2 << 20 and now["hpa"] == large["hpa"] and now["dirty"] in (True, None), now
+    assert ask(s, READ, 0x805000) == 99
+    # Pages of their own, side by side only by chance, stay what they are.
+    s.do("map touch 0xa00000+2M")
+    assert s.rows("collapse touch 0xa00000+2M")[0]["2M"] in (0, 1)
+    s.sound()
+    s.quit()
+
+
 @case(beds=ALL, guests=[("touch", "mem=16M \"%s\"" % TOUCH)])
 def a_device_is_given_and_taken(s):
     s.expect(r"touch\| touch: done 3 pages")

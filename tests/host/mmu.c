@@ -84,7 +84,7 @@ static struct decoded decode_fake(uint64_t raw, unsigned level)
 	if (!d.present)
 		return d;
 	d.leaf = bits(raw, 50, 50) != 0;
-	d.rights = d.leaf ? attr & 7 : 7;
+	d.rights = d.leaf ? (attr ^ (level > 1 ? 7 : 0)) & 7 : 7;
 	d.mem = attr >> 3 & 7;
 	d.address = bits(raw, 49, 4 + level) << 12;
 	d.accessed_bit = d.leaf ? UINT64_C(1) << (52 + 8) : 0;

@@ -10,11 +10,13 @@
 #define FMT_VA_FIRST	    UINT64_C(0)
 #define FMT_VA_LAST	    ((UINT64_C(1) << 57) - 1)
 
-#define FAKE_LEAF	(UINT64_C(1) << 50)
-#define FAKE_TABLE	(UINT64_C(1) << 51)
-#define FAKE_ATTR	52
-#define FAKE_MARKS	((uint64_t)(PT_ACCESSED | PT_DIRTY) << FAKE_ATTR)
-#define FAKE_PFN(level) (4 + (level))
+#define FAKE_LEAF	   (UINT64_C(1) << 50)
+#define FAKE_TABLE	   (UINT64_C(1) << 51)
+#define FAKE_ATTR	   52
+/* Rights are spelled the other way round in large leaves: each level has bits of its own. */
+#define FAKE_TURNED(level) ((level) > 1 ? PT_RIGHTS : 0)
+#define FAKE_MARKS	   ((uint64_t)(PT_ACCESSED | PT_DIRTY) << FAKE_ATTR)
+#define FAKE_PFN(level)	   (4 + (level))
 
 static struct pt_limits fmt_limits = {
 	.name = "fake",
@@ -28,14 +30,12 @@ static struct pt_limits fmt_limits = {
 
 static inline uint64_t fmt_leaf_bits(pt_attr_t attr, unsigned level)
 {
-	(void)level;
-	return FAKE_LEAF | (uint64_t)attr << FAKE_ATTR;
+	return FAKE_LEAF | (uint64_t)(attr ^ FAKE_TURNED(level)) << FAKE_ATTR;
 }
 
 static inline pt_attr_t fmt_attr(uint64_t raw, unsigned level)
 {
-	(void)level;
-	return (pt_attr_t)(raw >> FAKE_ATTR);
+	return (pt_attr_t)(raw >> FAKE_ATTR) ^ FAKE_TURNED(level);
 }
 
 static inline uint64_t fmt_address_bits(hpa_t at, unsigned level)

@@ -277,6 +277,49 @@ static void test_every_schedule(void)
 	CU_ASSERT_EQUAL(try_schedules(order, 0, left), 18480); /* 12! / (3! 3! 6!) */
 }
 
+/*
+ * A destructor that defers again while the epoch moves on by three: what it deferred waits for a
+ * section that met it, though it is in the bucket that is just being reused.
+ */
+static struct epoch_item outer, inner, filler;
+static unsigned inner_freed;
+
+static void inner_free(struct epoch_item *item)
+{
+	(void)item;
+	inner_freed++;
+}
+
+static void filler_free(struct epoch_item *item)
+{
+	(void)item;
+}
+
+static void outer_free(struct epoch_item *item)
+{
+	(void)item;
+	atomic_fetch_add(&epoch_global, 3); /* nobody is in a section */
+	host_cpu = 1;
+	epoch_enter();
+	host_cpu = 0;
+	epoch_defer(&inner, inner_free);
+}
+
+static void test_defer_while_reusing(void)
+{
+	inner_freed = 0;
+	epoch_defer(&outer, outer_free);
+	atomic_fetch_add(&epoch_global, 3);
+	epoch_defer(&filler, filler_free); /* wants the bucket: frees `outer` */
+	epoch_poll();
+	CU_ASSERT_EQUAL(inner_freed, 0);
+	host_cpu = 1;
+	epoch_exit();
+	host_cpu = 0;
+	epoch_drain();
+	CU_ASSERT_EQUAL(inner_freed, 1);
+}
+
 void suite_epoch(void);
 void suite_epoch(void)
 {
@@ -288,6 +331,7 @@ void suite_epoch(void)
 	CU_add_test(s, "many", test_many);
 	CU_add_test(s, "bounded without poll", test_bounded_without_poll);
 	CU_add_test(s, "defer while freeing", test_defer_while_freeing);
+	CU_add_test(s, "defer while reusing a bucket", test_defer_while_reusing);
 	CU_add_test(s, "misuse", test_misuse);
 	CU_add_test(s, "every schedule", test_every_schedule);
 }

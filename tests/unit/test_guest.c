@@ -754,6 +754,61 @@ static void test_ports(void)
 	guest_set_output(NULL);
 }
 
+/* Two vCPUs touch one fresh large page; the second one's fault is served late, and leaves it whole.
+ */
+static void test_large_page_late(void)
+{
+	struct guest *g;
+
+	begin();
+	g = guest_with(MEM, 2);
+	CU_ASSERT_EQUAL(fault(g, SIZE_2M + 0x5000, PT_WRITE, false), 0);
+	CU_ASSERT_EQUAL(fault(g, SIZE_2M + 0x9000, PT_WRITE, false), 0);
+	CU_ASSERT_EQUAL(leaf_at(g, SIZE_2M).size, SIZE_2M);
+	guest_destroy(g);
+	end();
+}
+
+/* The other vCPU has taken the last frame, for this very page: nothing is wrong. */
+static void test_last_frame_late(void)
+{
+	struct guest *g;
+
+	begin();
+	g = guest_with(MEM, 1);
+	CU_ASSERT_EQUAL(fault(g, SIZE_2M, PT_WRITE, false), 0);
+	frame_alloc_fail_after(0);
+	CU_ASSERT_EQUAL(fault(g, SIZE_2M, PT_WRITE, false), 0);
+	frame_alloc_fail_after(-1);
+	guest_destroy(g);
+	end();
+}
+
+/* An emptied table does not keep large pages away. */
+static void test_large_page_after_unmap(void)
+{
+	struct vm_cursor c;
+	struct guest *g;
+	uint64_t pages;
+
+	begin();
+	g = guest_with(MEM, 2);
+	CU_ASSERT_EQUAL(fault(g, SIZE_2M, PT_WRITE, false), 0);
+	for (unsigned half = 0; half < 2; half++) {
+		uint64_t at = SIZE_2M + half * SIZE_2M / 2;
+
+		CU_ASSERT_EQUAL_FATAL(
+			vm_cursor_open(&c, &g->space, gpa(at), gpa(at + SIZE_2M / 2), VM_CHANGE),
+			0);
+		CU_ASSERT_EQUAL(vm_unmap(&c, SIZE_2M / 2, &pages), 0);
+		vm_cursor_close(&c);
+	}
+	CU_ASSERT_EQUAL(fault(g, SIZE_2M, PT_WRITE, false), 0);
+	CU_ASSERT_EQUAL(leaf_at(g, SIZE_2M).size, SIZE_2M);
+	guest_destroy(g);
+	end();
+}
+
 void suite_guest(void);
 void suite_guest(void)
 {
@@ -775,4 +830,7 @@ void suite_guest(void)
 	CU_add_test(s, "output", test_output);
 	CU_add_test(s, "uart", test_uart);
 	CU_add_test(s, "ports", test_ports);
+	CU_add_test(s, "large page, late fault", test_large_page_late);
+	CU_add_test(s, "last frame, late fault", test_last_frame_late);
+	CU_add_test(s, "large page after unmapping", test_large_page_after_unmap);
 }

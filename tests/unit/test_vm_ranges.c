@@ -131,6 +131,32 @@ static void test_map_frames_errors(void)
 	frame_put(f[2]);
 }
 
+/* --- map_new ---------------------------------------------------------------------------------- */
+
+/* Two vCPUs that fault on one large page: the second one's small page must not split it, nor fail
+ * for want of a table to split it with. */
+static void test_map_new_under_a_large_page(void)
+{
+	struct frame *f = guest_block(0);
+	struct vm_cursor c;
+	struct pt_leaf leaf;
+	uint64_t tables;
+
+	map_fresh(SIZE_2M, FRAME_ORDER_2M, WB_RW);
+	tables = in_use(FRAME_STAGE2_TABLE);
+	for (unsigned i = 0; i < 2; i++) {
+		open_at(&c, SIZE_2M + i * PAGE_SIZE, PAGE_SIZE, VM_CHANGE);
+		frame_alloc_fail_after(i == 0 ? -1 : 0);
+		CU_ASSERT_EQUAL(vm_map_new(&c, f, WB_RW), -EEXIST);
+		frame_alloc_fail_after(-1);
+		vm_cursor_close(&c);
+	}
+	frame_put(f);
+	CU_ASSERT_TRUE(look(SIZE_2M, &leaf));
+	CU_ASSERT_EQUAL(leaf.size, SIZE_2M);
+	CU_ASSERT_EQUAL(in_use(FRAME_STAGE2_TABLE), tables);
+}
+
 /* --- take_next -------------------------------------------------------------------------------- */
 
 static void test_take_next(void)
@@ -200,6 +226,26 @@ static void test_protect(void)
 	CU_ASSERT_EQUAL(leaf.attr, WB_RO | PT_ACCESSED | PT_DIRTY);
 	CU_ASSERT(look(2 * SIZE_2M + 4 * PAGE_SIZE, &leaf));
 	CU_ASSERT_EQUAL(leaf.attr, WB_RO);
+}
+
+/* A gigabyte of which only a part is protected, that is in 2 MiB pages: by the bits of their level.
+ */
+static void test_protect_splits_by_level(void)
+{
+	struct vm_cursor c;
+	struct pt_leaf leaf;
+	uint64_t pages;
+
+	untracked(SIZE_1G, DEVICE, SIZE_1G, WB_RW);
+	open_at(&c, SIZE_1G + SIZE_2M, SIZE_2M, VM_CHANGE);
+	CU_ASSERT_EQUAL(vm_protect(&c, SIZE_2M, WB_RO, &pages), 0);
+	CU_ASSERT_EQUAL(pages, 512);
+	vm_cursor_close(&c);
+	CU_ASSERT_TRUE(look(SIZE_1G + SIZE_2M, &leaf));
+	CU_ASSERT_EQUAL(leaf.size, SIZE_2M);
+	CU_ASSERT_EQUAL(leaf.attr, WB_RO);
+	CU_ASSERT_TRUE(look(SIZE_1G, &leaf));
+	CU_ASSERT_EQUAL(leaf.attr, WB_RW);
 }
 
 /* Only what takes something away is flushed. */
@@ -432,11 +478,24 @@ static void misuse(void *what)
 	}
 }
 
+/* A block that no leaf maps. */
+static void odd_block(void *context)
+{
+	struct frame *f = guest_block(3);
+	struct vm_cursor c;
+	uint64_t done;
+
+	(void)context;
+	open_at(&c, 0, SIZE_1G, VM_CHANGE);
+	vm_map_frames(&c, &f, 1, WB_RW, &done);
+}
+
 static void test_misuse(void)
 {
 	for (int i = 0; i < 7; i++)
 		if (!panics(misuse, &i, i < 3 ? "c->change" : "len"))
 			CU_FAIL("misuse does not panic");
+	CU_ASSERT_TRUE(panics(odd_block, NULL, "order % 9 == 0"));
 }
 
 #define EACH(name)                    \
@@ -444,19 +503,18 @@ static void test_misuse(void)
 	{                             \
 		on_each(test_##name); \
 	}
-#define ALL(X)                    \
-	X(next)                   \
-	X(next_clipped)           \
-	X(map_frames)             \
-	X(map_frames_replaces)    \
-	X(map_frames_errors)      \
-	X(take_next)              \
-	X(take_nothing)           \
-	X(protect)                \
-	X(protect_flushes)        \
-	X(protect_refuses)        \
-	X(collapse_under_walkers) \
-	X(collapse_frames) X(collapse_block) X(collapse_gigabyte) X(collapse_refuses) X(misuse)
+#define ALL(X)                                                                      \
+	X(next)                                                                     \
+	X(next_clipped)                                                             \
+	X(map_frames)                                                               \
+	X(map_frames_replaces)                                                      \
+	X(map_frames_errors)                                                        \
+	X(take_next)                                                                \
+	X(take_nothing)                                                             \
+	X(map_new_under_a_large_page)                                               \
+	X(protect_splits_by_level) X(protect) X(protect_flushes) X(protect_refuses) \
+		X(collapse_under_walkers) X(collapse_frames) X(collapse_block)      \
+			X(collapse_gigabyte) X(collapse_refuses) X(misuse)
 
 ALL(EACH)
 
