@@ -8,7 +8,8 @@
  * little enough that nobody waits long for memory. */
 #define SECTION (UINT64_C(64) << 10)
 
-#define MARKS (PT_ACCESSED | PT_DIRTY)
+#define MARKS	(PT_ACCESSED | PT_DIRTY)
+#define NOWHERE UINT64_MAX
 
 static inline uint64_t smaller(uint64_t a, uint64_t b)
 {
@@ -67,6 +68,39 @@ static inline int begin(struct vm_io *io, uint64_t max, struct piece *p)
 	return err;
 }
 
+/*
+ * The page that follows, where it can be had without any effect: so that its copy does not wait for
+ * a walk that waits for the stores of this one.
+ */
+static void look_ahead(struct vm_io *io)
+{
+	uint64_t generation = vm_page_watch(io->space), offset;
+	struct pt_hit hit = vm_lookup(io->space, gpa(io->limit));
+	pt_attr_t needs = io->writes ? PT_WRITE | MARKS : PT_READ;
+
+	io->next.at = NOWHERE;
+	if (hit.level == 0 || (hit.attr & needs) != needs)
+		return;
+	if ((hit.attr & PT_TRACKED) == 0 && (io->use->flags & VM_DEVICE) == 0)
+		return;
+	offset = io->limit & (pt_level_size(hit.level) - 1);
+	io->next.at = io->limit;
+	io->next.room = pt_level_size(hit.level) - offset;
+	io->next.bias = hpa_to_hva(hpa_add(hit.hpa, offset)).hva - io->limit;
+	io->next.generation = generation;
+}
+
+static inline bool use_next(struct vm_io *io)
+{
+	if (io->next.at != io->at || !vm_page_unchanged(io->space, io->next.generation))
+		return false;
+	io->low = io->at;
+	io->limit = io->at + smaller(io->next.room, io->end - io->at);
+	io->bias = io->next.bias;
+	io->generation = io->next.generation;
+	return true;
+}
+
 int vm_io_look(struct vm_io *io, uint64_t n)
 {
 	int err;
@@ -74,7 +108,9 @@ int vm_io_look(struct vm_io *io, uint64_t n)
 	if (!epoch_inside() || io->virt != NULL || n == 0 || n > io->end - io->at)
 		return -E2BIG;
 	REQUIRES(io->state == VM_IO_ACTIVE || io->state == VM_IO_HOST);
-	err = find_page(io);
+	err = use_next(io) ? 0 : find_page(io);
+	if (err == 0 && n == io->limit - io->at && io->limit != io->end)
+		look_ahead(io);
 	return err == 0 && n > io->limit - io->at ? -E2BIG : err;
 }
 
@@ -93,6 +129,7 @@ static inline void io_init(struct vm_io *io, uint64_t at, uint64_t len, bool wri
 	io->limit = at;
 	io->bias = 0;
 	io->generation = 0;
+	io->next.at = NOWHERE;
 	io->space = NULL;
 	io->use = NULL;
 	io->slot = NULL;
@@ -228,6 +265,7 @@ void vm_io_dispose(struct vm_io *io)
 	owner_release(io->slot);
 	io->slot = NULL;
 	io->low = io->limit = io->at;
+	io->next.at = NOWHERE;
 	io->state = VM_IO_CREATED;
 }
 

@@ -64,7 +64,11 @@ struct vm_io {
 	uint64_t at, end;    /* the range that it stands in, as addresses of its kind */
 	uint64_t low, limit; /* [low, limit), where `at` is, lies in our memory `bias` on ... */
 	uint64_t bias;
-	uint64_t generation;	/* ... as long as that is the generation of the space */
+	uint64_t generation; /* ... as long as that is the generation of the space */
+	/* The page after it, looked up before it was needed: `room` bytes from `at` on. */
+	struct {
+		uint64_t at, room, bias, generation;
+	} next;
 	struct vm_space *space; /* NULL: hypervisor memory */
 	const struct vm_use *use;
 	struct owner_slot *slot; /* ACTIVE, one range */

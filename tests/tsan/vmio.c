@@ -303,26 +303,31 @@ static void read_range(uint64_t *rng)
  * is from a frame that was there when it was read. */
 static void read_words(uint64_t *rng)
 {
-	uint64_t page = random_below(rng, PAGES), word, value = 0;
+	uint64_t first = random_below(rng, PAGES - 1), value = 0;
 	struct vm_reader r;
 
-	CHECK(vm_reader_guest(&r, &space, gpa(page_gpa(page)), PAGE_SIZE, &use) == 0);
+	CHECK(vm_reader_guest(&r, &space, gpa(page_gpa(first)), 2 * PAGE_SIZE, &use) == 0);
 	if (vm_io_activate(&r.io) != 0) {
 		atomic_fetch_add_explicit(&busy, 1, memory_order_relaxed);
 		return;
 	}
 	epoch_enter();
 	for (unsigned i = 0; i < READS; i++) {
+		/* Often from the end of the one page to the start of the other: it is looked up
+		 * ahead. */
+		uint64_t word = random_below(rng, 2) ? WORDS - 2 + i % 4
+						     : random_below(rng, 2 * WORDS);
+		uint64_t page = first + word / WORDS;
 		state_t b = atomic_load(&ended[page]), a;
 		int err;
 
-		word = random_below(rng, WORDS);
 		CHECK(vm_io_seek(&r.io, word * 8) == 0);
-		err = i % 2 != 0 ? vm_read_val(&r, &value) : vm_read_once(&r, 8, &value);
+		err = i != 6 ? vm_read_val(&r, &value) : vm_read_once(&r, 8, &value);
 		a = atomic_load(&begun[page]);
-		check_count(page * PAGE_SIZE + word * 8, 8, err == 0 ? 8 : 0, err, PT_READ, &b, &a);
+		check_count(first * PAGE_SIZE + word * 8, 8, err == 0 ? 8 : 0, err, PT_READ, &b,
+			    &a);
 		if (err == 0)
-			check_words(&value, page, word, 1, b, a);
+			check_words(&value, page, word % WORDS, 1, b, a);
 	}
 	epoch_exit();
 	vm_io_dispose(&r.io);

@@ -279,6 +279,52 @@ static void test_remembered(void)
 	vmio_end();
 }
 
+/* The page that follows is looked up ahead, and forgotten as well when it changes. */
+static void test_ahead(void)
+{
+	static uint8_t bytes[PAGE_SIZE];
+	struct vm_cursor c;
+	struct vm_reader r;
+	struct vm_writer w;
+	struct pt_leaf leaf;
+
+	vmio_begin();
+	for (uint64_t at = 0x2000; at < 0x6000; at += PAGE_SIZE)
+		*(uint8_t *)vmio_map(at, 0, PT_RW | PT_ACCESSED | PT_DIRTY) = (uint8_t)(at >> 12);
+	r = vmio_reader(0x2000, 4 * PAGE_SIZE);
+	epoch_enter();
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, PAGE_SIZE), 0);
+	CU_ASSERT_EQUAL(r.io.next.at, 0x3000);
+	*(uint8_t *)vmio_map(0x3000, 0, PT_RW) = 33;
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, PAGE_SIZE), 0);
+	CU_ASSERT_EQUAL(bytes[0], 33);
+	CU_ASSERT_EQUAL(r.io.next.at, 0x4000);
+	vmio_unmap(0x4000, PAGE_SIZE);
+	vm_space_set_fault_handler(&vmio_space, NULL, NULL);
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, 1), -EFAULT);
+	/* What is not there is not brought in ahead. */
+	CU_ASSERT_EQUAL(vm_io_seek(&r.io, PAGE_SIZE), 0);
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, PAGE_SIZE), 0);
+	CU_ASSERT_EQUAL(r.io.next.at, UINT64_MAX);
+	epoch_exit();
+	vmio_gone(&r.io);
+	/* A mark that goes away between is set again. */
+	*(uint8_t *)vmio_map(0x4000, 0, PT_RW | PT_ACCESSED | PT_DIRTY) = 44;
+	w = vmio_writer(0x2000, 4 * PAGE_SIZE);
+	epoch_enter();
+	vm_io_skip(&w.io, PAGE_SIZE);
+	CU_ASSERT_EQUAL(vm_write_bytes(&w, bytes, PAGE_SIZE), 0);
+	CU_ASSERT_EQUAL(w.io.next.at, 0x4000);
+	CU_ASSERT_EQUAL(vm_cursor_open(&c, &vmio_space, gpa(0x4000), gpa(0x5000), VM_CHANGE), 0);
+	CU_ASSERT_EQUAL(vm_clear_marks_next(&c, PAGE_SIZE, PT_DIRTY, &leaf), 0);
+	vm_cursor_close(&c);
+	CU_ASSERT_EQUAL(vm_write_bytes(&w, bytes, 8), 0);
+	CU_ASSERT_EQUAL(vmio_attr(0x4000) & PT_DIRTY, PT_DIRTY);
+	epoch_exit();
+	vmio_gone(&w.io);
+	vmio_end();
+}
+
 static unsigned lookups;
 static struct pt_ops counting;
 static struct pt_hit (*real_lookup)(const struct pt *pt, uint64_t va);
@@ -437,6 +483,7 @@ void suite_vmio(void)
 	CU_add_test(s, "named rights", test_named_rights);
 	CU_add_test(s, "dirty", test_dirty);
 	CU_add_test(s, "page last used", test_remembered);
+	CU_add_test(s, "page ahead", test_ahead);
 	CU_add_test(s, "one walk", test_one_walk);
 	CU_add_test(s, "positions", test_positions);
 	CU_add_test(s, "skip too far", test_skip_too_far);
