@@ -7,19 +7,20 @@
  * What cannot happen here:
  *
  *   #2613            an end that is no position: here it is one (test_vm_space.c)
- *   c851f054b        mapping over a mapping panics: here it replaces, and map_new refuses (below)
+ *   c851f054b        mapping over a mapping panics: here it replaces, and map_new refuses
  *   #1621            nested flush handlers: a kicked CPU leaves its guest, it handles no queue
- *   #3672, #3673     RISC-V fences; #3871: the boot CPU's TSS
- *   #3007, #2801     upgradable locks, sleeping locks: there are none
+ *   #3672, #3673     RISC-V fences; #3871: the boot CPU's task state
+ *   #2801, #3007     upgradable locks, sleeping locks: there are none
  *   #3920            DMA pools, VT-d caching mode, slab kinds, user-space atomics: there are none
  *   6c9b2baee        locks shared with interrupt handlers: handlers take none
  *   XSA-304          executable large pages: a policy of who maps, not of the tables
- *   XSA-321, #40     tables shared with an IOMMU (also pKVM-IA #20): there is none
+ *   XSA-321          tables that an IOMMU reads (pKVM-IA #20 as well): there is none
  *   XSA-388, -507    populate-on-demand, ballooning, paging out: there is none
  *   XSA-378          identity-mapped special ranges: a guest has none
  *   XSA-397          a dirty log that is torn down: the marks are in the entries
- *   XSA-410          preemption of long work: a space is destroyed by one who waits for nobody
- *   seL4, NOVA b7665381  operands of INVEPT: the hypervisor's, seen by the machine tests
+ *   XSA-410          preemption of long work: a space is destroyed by one whom nobody waits for
+ *   seL4, Xvisor, NOVA b7665381   operands and flags of INVEPT: hv/, seen by the machine tests
+ *   #895, #991, #1001, CVE-2021-29657 and all of guest copies: vmio/, not tables (test_vmio.c)
  */
 #include <arch/pt_store.h>
 
