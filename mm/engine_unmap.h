@@ -45,14 +45,12 @@ static inline bool slot_whole(const struct pt_cursor *c, uint64_t limit)
 	       !(FMT_ROOT_FIXED && c->level == FMT_LEVELS);
 }
 
-/* Takes out what the cursor's slot holds, `raw`: a leaf or a table. Moves past it. Returns the 4
- * KiB pages. */
-static uint64_t slot_take(struct pt_cursor *c, uint64_t raw, struct flusher *flusher)
+/* Books what the cursor's slot held, `raw`: a leaf or a table. Out of the tree already: nobody may
+ * find its way to a table that is being retired. Moves past it. Returns the 4 KiB pages. */
+static uint64_t slot_taken(struct pt_cursor *c, uint64_t raw, struct flusher *flusher)
 {
 	uint64_t pages;
 
-	/* Out of the tree first: nobody may find its way to a table that is being retired. */
-	entry_clear(cursor_node(c), cursor_index(c));
 	pages = retire(c, flusher, c->va, raw, c->level);
 	cursor_move(c, cursor_slot_end(c));
 	return pages;
@@ -63,14 +61,16 @@ static int unmap_step(struct pt_cursor *c, uint64_t limit, struct flusher *flush
 {
 	uint64_t raw = pt_entry_load(cursor_entry(c));
 
-	if (c->level == 1)
+	if (c->level == 1) {
 		*pages += cursor_clear(c, limit, flusher);
-	else if (raw == 0)
+	} else if (raw == 0) {
 		cursor_move(c, slot_end_within(c, limit));
-	else if (slot_whole(c, limit))
-		*pages += slot_take(c, raw, flusher);
-	else
+	} else if (slot_whole(c, limit)) {
+		entry_clear(cursor_node(c), cursor_index(c));
+		*pages += slot_taken(c, raw, flusher);
+	} else {
 		return cursor_descend_to(c, c->level - 1);
+	}
 	return 0;
 }
 
@@ -139,6 +139,9 @@ static int engine_take_next(struct pt_cursor *c, uint64_t len, struct flusher *f
 		} else if (c->level == 1 || slot_whole(c, limit)) {
 			bool table = entry_is_table(raw);
 
+			/* Taken, not read and cleared: the CPU may mark it until this moment. */
+			raw = pt_entry_take(cursor_entry(c));
+			cursor_node(c)->present--;
 			*out = (struct pt_fragment){
 				.va = c->va,
 				.size = pt_level_size(c->level),
@@ -146,7 +149,7 @@ static int engine_take_next(struct pt_cursor *c, uint64_t len, struct flusher *f
 				.hpa = table ? hpa(0) : fmt_hpa(raw, c->level),
 				.attr = table ? 0 : fmt_attr(raw, c->level),
 			};
-			out->pages = slot_take(c, raw, flusher);
+			out->pages = slot_taken(c, raw, flusher);
 			return 0;
 		} else {
 			err = cursor_descend_to(c, c->level - 1);

@@ -45,4 +45,11 @@ static inline bool pt_entry_swap(pt_entry_t *e, uint64_t *old, uint64_t raw)
 	return true;
 }
 
+/* Makes it absent; what it was, with all marks that the CPU has ever set in it. */
+static inline uint64_t pt_entry_take(pt_entry_t *e)
+{
+	pt_store_note(e, 0);
+	return atomic_exchange_explicit(e, 0, memory_order_acq_rel);
+}
+
 #endif
