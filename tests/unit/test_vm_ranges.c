@@ -503,19 +503,25 @@ static void test_misuse(void)
 	{                             \
 		on_each(test_##name); \
 	}
-#define ALL(X)                                                                             \
-	X(next)                                                                            \
-	X(next_clipped)                                                                    \
-	X(map_frames)                                                                      \
-	X(map_frames_replaces)                                                             \
-	X(map_frames_errors)                                                               \
-	X(take_next)                                                                       \
-	X(take_nothing)                                                                    \
-	X(map_new_under_a_large_page)                                                      \
-	X(protect_splits_by_level)                                                         \
-	X(protect)                                                                         \
-	X(protect_flushes) X(protect_refuses) X(collapse_under_walkers) X(collapse_frames) \
-		X(collapse_block) X(collapse_gigabyte) X(collapse_refuses) X(misuse)
+#define ALL(X)                        \
+	X(next)                       \
+	X(next_clipped)               \
+	X(map_frames)                 \
+	X(map_frames_replaces)        \
+	X(map_frames_errors)          \
+	X(take_next)                  \
+	X(take_nothing)               \
+	X(map_new_under_a_large_page) \
+	X(protect_splits_by_level)    \
+	X(protect)                    \
+	X(protect_flushes)            \
+	X(protect_refuses)            \
+	X(collapse_under_walkers)     \
+	X(collapse_frames)            \
+	X(collapse_block)             \
+	X(collapse_gigabyte)          \
+	X(collapse_refuses)           \
+	X(misuse)
 
 ALL(EACH)
 
