@@ -30,7 +30,7 @@ static void next_range(struct vm_io *io)
 }
 
 /* Looks up the page at io->at and remembers it. */
-static inline int find_page(struct vm_io *io)
+static inline __attribute__((always_inline)) int find_page(struct vm_io *io)
 {
 	uint64_t generation = vm_page_watch(io->space);
 	struct vm_page page = { 0 };
