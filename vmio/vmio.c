@@ -4,8 +4,8 @@
 #include "vmio/piece.h"
 #include "vmio/virtual.h"
 
-/* Bytes that a copy moves in one epoch section of its own: enough that opening it costs nothing,
- * little enough that nobody waits long for memory. */
+/* Bytes after which a copy opens another epoch section of its own: enough that it costs nothing,
+ * little enough that nobody waits long for memory. A page is copied in one. */
 #define SECTION (UINT64_C(64) << 10)
 
 #define MARKS	(PT_ACCESSED | PT_DIRTY)
@@ -369,7 +369,6 @@ static int transfer(struct vm_io *r, struct vm_io *w, uint8_t byte, uint64_t len
 			epoch_enter();
 			some = 0;
 		}
-		n = smaller(n, SECTION);
 		err = r != NULL ? copy_piece(r, w, &n) : fill_piece(w, byte, &n);
 		*done += n;
 		some += n;

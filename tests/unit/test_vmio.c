@@ -335,11 +335,22 @@ static struct pt_hit lookup_counted(const struct pt *pt, uint64_t va)
 	return real_lookup(pt, va);
 }
 
+/* The page goes as soon as it has been found. */
+static struct pt_hit lookup_last(const struct pt *pt, uint64_t va)
+{
+	struct pt_hit hit = real_lookup(pt, va);
+
+	counting.lookup = real_lookup;
+	vmio_unmap(round_down(va, SIZE_2M), SIZE_2M);
+	return hit;
+}
+
 /* Small accesses to one page pay for one walk, a large page is copied in one piece. */
 static void test_one_walk(void)
 {
 	static uint8_t bytes[SIZE_2M];
 	struct vm_reader r;
+	struct vm_writer to;
 	uint64_t got;
 
 	vmio_begin();
@@ -362,6 +373,14 @@ static void test_one_walk(void)
 	vmio_gone(&r.io);
 	CU_ASSERT_EQUAL(vmio_get(SIZE_2M, bytes, sizeof(bytes)), 0);
 	CU_ASSERT_EQUAL(lookups, 2);
+	/* Also where it is taken away during the copy: that ends with the frame that was there. */
+	r = vmio_reader(SIZE_2M, SIZE_2M);
+	to = vm_writer_of(&bytes);
+	counting.lookup = lookup_last;
+	CU_ASSERT_EQUAL(vm_copy(&r, &to, UINT64_MAX, &got), 0);
+	CU_ASSERT_EQUAL(got, SIZE_2M);
+	CU_ASSERT_EQUAL(vmio_attr(SIZE_2M), 0);
+	vmio_gone(&r.io);
 	vmio_end();
 }
 
