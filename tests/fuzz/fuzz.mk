@@ -48,4 +48,5 @@ fuzz-corpus: $(FUZZ_TARGETS:%=$(OUT)/fuzz/run-%)
 test-fuzz: $(FUZZ_ALL:%=$(OUT)/replay/%)
 	@bash tests/fuzz/replay.sh $(OUT)/replay $(FUZZ_ALL)
 
--include $(FUZZ_OBJS:.o=.d) $(FUZZ_MAINS:.o=.d) $(REPLAY_OBJS:.o=.d)
+-include $(FUZZ_OBJS:.o=.d) $(FUZZ_MAINS:.o=.d) $(REPLAY_OBJS:.o=.d) \
+	$(FUZZ_ALL:%=$(OUT)/unit/tests/fuzz/fuzz_%.d)

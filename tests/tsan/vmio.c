@@ -321,6 +321,8 @@ static void read_words(uint64_t *rng)
 		state_t b = atomic_load(&ended[page]), a;
 		int err;
 
+		if (random_below(rng, 16) == 0)
+			cpu_relax();
 		CHECK(vm_io_seek(&r.io, word * 8) == 0);
 		err = i != 6 ? vm_read_val(&r, &value) : vm_read_once(&r, 8, &value);
 		a = atomic_load(&begun[page]);
