@@ -166,15 +166,19 @@ uint64_t frame_audit(void (*report)(const char *text))
 {
 	uint64_t violations = audit_lists(report) + audit_slots(report);
 	struct frame_account a;
+	uint64_t booked;
 
 	violations += audit_stack(&frame_cpu()->any, report);
 	violations += audit_stack(&frame_cpu()->zeroed, report);
 	/* Another CPU may have a frame in its hands at this moment: what is lost stays lost. */
-	for (unsigned tries = 0; tries < AUDIT_TRIES && booked_bytes(&a) != a.total; tries++)
+	booked = booked_bytes(&a);
+	for (unsigned tries = 0; tries < AUDIT_TRIES && booked != a.total; tries++) {
 		cpu_relax();
-	if (booked_bytes(&a) != a.total)
+		booked = booked_bytes(&a);
+	}
+	if (booked != a.total)
 		frame_complain(report, &violations,
 			       "%llu bytes are booked of %llu: some are lost or counted twice",
-			       (unsigned long long)booked_bytes(&a), (unsigned long long)a.total);
+			       (unsigned long long)booked, (unsigned long long)a.total);
 	return violations;
 }

@@ -17,8 +17,6 @@
 #define MARKS (PT_ACCESSED | PT_DIRTY)
 
 static bool large[RANGE_SLOTS];
-/* It may have fallen apart: map_new of a small page was refused there. The next look tells. */
-static bool maybe_small[RANGE_SLOTS];
 
 static void wrong(const char *what, const struct op *o, uint64_t page)
 {
@@ -112,14 +110,6 @@ static uint64_t leaf_end(const struct op *o)
 	return leaf_first(o) + o->seen.size / PAGE_SIZE;
 }
 
-/* What was seen in a slot says whether it is, or had to be, in small pages. */
-static void learn_size(const struct op *o, uint64_t page)
-{
-	if (maybe_small[page / SLOT_PAGES] && large[page / SLOT_PAGES])
-		large[page / SLOT_PAGES] = o->seen.size == SIZE_2M;
-	maybe_small[page / SLOT_PAGES] = false;
-}
-
 /* The mapping that was seen is that of `page`, `size` pages large. */
 static void check_leaf(const struct op *o, uint64_t page, uint64_t size)
 {
@@ -152,7 +142,6 @@ static void do_query(const struct op *o)
 {
 	EXPECT(o->err == 0 && o->after == o->at, o, o->at);
 	if (o->seen.attr != 0) {
-		learn_size(o, o->at);
 		check_leaf(o, o->at, size_at(o->at));
 	}
 	EXPECT((o->seen.attr != 0) == page_now(o->at)->mapped, o, o->at);
@@ -165,7 +154,6 @@ static void do_next(const struct op *o)
 	EXPECT((o->err == 0) == (page < end), o, page);
 	if (o->err == 0 && page < end) {
 		if (o->kind == OP_NEXT) {
-			learn_size(o, page);
 			check_leaf(o, page, size_at(page));
 		}
 		after = o->kind == OP_FIND_NEXT ? page
@@ -177,10 +165,8 @@ static void do_next(const struct op *o)
 static void do_map(const struct op *o)
 {
 	/* For a large page it may be an empty table. */
-	if (o->err == -EEXIST && o->len == 1) {
+	if (o->err == -EEXIST && o->len == 1)
 		EXPECT(page_now(o->at)->mapped, o, o->at);
-		maybe_small[o->at / SLOT_PAGES] = true;
-	}
 	if (o->err != 0)
 		return;
 	EXPECT(o->after == o->at + o->len, o, o->at);
@@ -235,7 +221,6 @@ static void do_take_next(const struct op *o)
 		return;
 	EXPECT(o->pages == mapped_in(leaf_first(o), leaf_end(o)), o, page);
 	if (!o->table && page < end) {
-		learn_size(o, page);
 		check_leaf(o, page, size_within(page, o->at, end));
 	}
 	EXPECT(o->table || page < end, o, page);
@@ -271,7 +256,6 @@ static void do_one(const struct op *o)
 		EXPECT(page < end, o, o->at);
 	if (o->err != 0 || page >= end)
 		return;
-	learn_size(o, page);
 	size = size_within(page, o->at, end);
 	check_leaf(o, page, size);
 	EXPECT(o->after == page + size, o, page);
@@ -304,9 +288,6 @@ static void do_collapse(const struct op *o)
 	uint64_t slot = o->at / SLOT_PAGES;
 
 	EXPECT(o->err == 0 || o->err == -ENOENT || o->err == -EBUSY, o, o->at);
-	if (maybe_small[slot])
-		large[slot] &= o->err == -ENOENT;
-	maybe_small[slot] = false;
 	EXPECT((uniform(o->at) && !large[slot]) == (o->err != -ENOENT), o, o->at);
 	EXPECT(o->err != -EBUSY || (page_now(o->at)->attr & PT_TRACKED) != 0, o, o->at);
 	if (o->err != 0)
@@ -351,7 +332,6 @@ void ranges_judge(const struct range_log logs[RANGE_CPUS])
 	struct place at[RANGE_CPUS] = { 0 };
 
 	memset(large, 0, sizeof(large));
-	memset(maybe_small, 0, sizeof(maybe_small));
 	pages_begin(logs);
 	for (;;) {
 		uint64_t first = UINT64_MAX;

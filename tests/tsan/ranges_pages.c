@@ -18,12 +18,6 @@ static struct marked {
 } * marked[RANGE_SLOTS][2];
 static unsigned marked_count[RANGE_SLOTS][2];
 
-/* The tickets of each slot's joins, in order. */
-static struct join {
-	uint64_t t0, t1;
-} * joins[RANGE_SLOTS];
-static unsigned join_count[RANGE_SLOTS];
-
 static void version_add(uint64_t page, const struct version *v)
 {
 	struct page *p = &range_pages[page];
@@ -61,7 +55,6 @@ void page_set(uint64_t page, const struct op *o, bool mapped, uint64_t hpa, pt_a
 
 void pages_join(const struct op *o)
 {
-	uint64_t slot = o->at / SLOT_PAGES;
 	pt_attr_t must = 0;
 
 	for (uint64_t i = 0; i < SLOT_PAGES; i++)
@@ -70,26 +63,6 @@ void pages_join(const struct op *o)
 		range_pages[o->at + i].must = must;
 		range_pages[o->at + i].erased[0].t0 = range_pages[o->at + i].erased[1].t0 = 0;
 	}
-	joins[slot] = realloc(joins[slot], (join_count[slot] + 1) * sizeof(struct join));
-	if (joins[slot] == NULL)
-		abort();
-	joins[slot][join_count[slot]++] = (struct join){ o->t0, o->t1 };
-}
-
-/*
- * Was the slot being joined meanwhile? A join empties the table that it has replaced, though one
- * who walks without a lock may still be in it: what he finds, and marks, there says nothing.
- */
-static bool joined_meanwhile(const struct probe *p)
-{
-	uint64_t slot = p->page / SLOT_PAGES;
-	unsigned i = join_count[slot];
-
-	if (p->kind != PROBE_LOOK && p->kind != PROBE_MARK)
-		return false;
-	while (i > 0 && joins[slot][i - 1].t0 > p->t1)
-		i--;
-	return i > 0 && joins[slot][i - 1].t1 > p->t0;
 }
 
 bool slot_marked(uint64_t slot, unsigned b, uint64_t since, uint64_t t1)
@@ -116,7 +89,7 @@ void page_marked(const struct probe *p)
 {
 	struct page *page = &range_pages[p->page];
 
-	if (!marks_something(p) || joined_meanwhile(p))
+	if (!marks_something(p))
 		return;
 	for (unsigned b = 0; b < 2; b++) {
 		const struct erased *e = &page->erased[b];
@@ -147,8 +120,6 @@ void page_explain(const struct probe *p, unsigned cpu)
 	unsigned i = page->count;
 	char text[200];
 
-	if (!p->found && joined_meanwhile(p))
-		return;
 	while (i > 0 && page->version[i - 1].t0 > p->t1)
 		i--;
 	for (; i > 0; i--) {
@@ -201,8 +172,6 @@ void pages_begin(const struct range_log logs[RANGE_CPUS])
 
 	for (unsigned cpu = 0; cpu < RANGE_CPUS; cpu++)
 		probes += logs[cpu].probe_count;
-	memset(joins, 0, sizeof(joins));
-	memset(join_count, 0, sizeof(join_count));
 	memset(range_pages, 0, sizeof(range_pages));
 	for (uint64_t page = 0; page < RANGE_PAGES; page++)
 		version_add(page, &(struct version){ 0 });
@@ -231,6 +200,4 @@ void ranges_forget(void)
 		free(range_pages[page].version);
 	for (unsigned i = 0; i < RANGE_SLOTS * 2; i++)
 		free(marked[i / 2][i % 2]);
-	for (unsigned i = 0; i < RANGE_SLOTS; i++)
-		free(joins[i]);
 }
