@@ -10,9 +10,10 @@
  *      tlb_wait: CPU 1 no longer inside       ...
  *      frame may go to the allocator          tlb_enter: 7 is odd -> 8; 8 != 6 -> flush, seen = 8
  *
- * Odd: something has changed, and no CPU has entered since. Those who change more meanwhile leave
- * the number as it is, so that CPUs which change a table that nobody is running on share nothing
- * that is written. A CPU that has seen 2n has flushed after every change that found 2n - 1 or less.
+ * Odd: something has changed, and nobody has entered, or watched, since. Those who change more
+ * leave the number as it is, so that CPUs which change a table that nobody is running on share
+ * nothing that is written. A CPU that has seen 2n has flushed after every change that found 2n - 1
+ * or less.
  *
  *      CPU 0 changes, finds 7, leaves it      CPU 1 enters
  *      entry := absent
@@ -71,6 +72,21 @@ static inline bool tlb_enter(struct tlb_domain *d)
 	atomic_store_explicit(&d->seen[cpu], generation, memory_order_release);
 	atomic_fetch_add_explicit(&d->flushes, 1, memory_order_relaxed);
 	return true;
+}
+
+/*
+ * The generation for software that remembers a translation: while it stays, none has been taken
+ * away since. Like a CPU that enters, whoever watches makes an odd generation even first, as an odd
+ * one would not change with the next flush.
+ */
+static inline uint64_t tlb_watch(struct tlb_domain *d)
+{
+	uint64_t generation = atomic_load_explicit(&d->generation, memory_order_acquire);
+
+	while (__builtin_expect((generation & 1) != 0, 0))
+		if (atomic_compare_exchange_weak(&d->generation, &generation, generation + 1))
+			generation++;
+	return generation;
 }
 
 static inline void tlb_leave(struct tlb_domain *d)

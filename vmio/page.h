@@ -25,19 +25,10 @@ struct vm_page {
 /*
  * The generation of the space for who remembers where a page is: while it stays, no translation has
  * been taken away since. Inside an epoch section the memory that was found then is still there.
- *
- * An odd generation would not change with the next flush (mm/tlb.h): it is made even first, as a
- * CPU does that enters, so that what is remembered here is as good as what a TLB holds.
  */
 static inline uint64_t vm_page_watch(struct vm_space *space)
 {
-	struct tlb_domain *d = &space->pt.tlb;
-	uint64_t generation = atomic_load_explicit(&d->generation, memory_order_acquire);
-
-	while (__builtin_expect((generation & 1) != 0, 0))
-		if (atomic_compare_exchange_weak(&d->generation, &generation, generation + 1))
-			generation++;
-	return generation;
+	return tlb_watch(&space->pt.tlb);
 }
 
 /* Is it still `generation`? What is done with the memory afterwards counts as done before a change
