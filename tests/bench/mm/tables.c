@@ -329,6 +329,35 @@ static void mapped_large(void)
 	map_large();
 }
 
+/* 4 KiB pages that could be 2 MiB pages. */
+static void mapped_joinable(void)
+{
+	struct vm_cursor c;
+
+	fresh();
+	open_pages(&c, 0, BENCH_PAGES);
+	for (uint64_t i = 0; i < BENCH_PAGES; i++)
+		must(vm_map_untracked(&c, hpa(UINT64_C(0x100200000) + i * PAGE_SIZE), PAGE_SIZE,
+				      RW));
+	vm_cursor_close(&c);
+}
+
+static void collapse_each(void)
+{
+	for (uint64_t i = 0; i < BENCH_PAGES; i += TABLE) {
+		struct vm_cursor c;
+
+		open_pages(&c, i, TABLE);
+		must(vm_collapse(&c, SIZE_2M));
+		vm_cursor_close(&c);
+	}
+}
+
+static void collapse(void)
+{
+	in_section(collapse_each);
+}
+
 static void split_large_each(void)
 {
 	for (uint64_t i = 0; i < BENCH_PAGES; i += TABLE) {
@@ -371,6 +400,7 @@ const struct work table_works[] = {
 	{ "W5.map", "limit.W5.map", BENCH_PAGES / TABLE, fresh, map_large_all, gone },
 	{ "W5.map.each", "limit.W5.map", BENCH_PAGES / TABLE, fresh, map_large_one_cursor, gone },
 	{ "W5.map.cursor", "limit.W5.map", BENCH_PAGES / TABLE, fresh, map_large, gone },
+	{ "W5.collapse", NULL, BENCH_PAGES / TABLE, mapped_joinable, collapse, gone },
 	{ "W5.split", "limit.W5.split", BENCH_PAGES / TABLE, mapped_large, split_large, gone },
 	{ 0 },
 };
