@@ -64,6 +64,13 @@ static void take(uint64_t at, uint64_t count)
 	__asm__ volatile("rep insb" : "+D"(at), "+c"(count) : "d"(NO_PORT) : "memory");
 }
 
+/* So that the other vCPU has been at work since the last line, however slow it is. */
+static void await(uint64_t place)
+{
+	while (vcpu_count() > 1 && (*entry() & ~(PAGE - 1)) != place)
+		hypercall(HC_YIELD, 0, 0, 0);
+}
+
 int main(void)
 {
 	uint64_t taken = 0;
@@ -75,6 +82,7 @@ int main(void)
 		while (!flipping)
 			hypercall(HC_YIELD, 0, 0, 0);
 	for (unsigned i = 0; i < LINES; i++) {
+		await(i % 2 ? PLACE_B : PLACE_A);
 		print(LINEAR + 8 * i, LINE);
 		outb(DEBUG_PORT, '\n');
 	}
