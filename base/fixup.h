@@ -83,28 +83,35 @@ DEFINE_FIXUP_WORD(4, uint32_t, "movl", "r");
 DEFINE_FIXUP_WORD(2, uint16_t, "movw", "r");
 DEFINE_FIXUP_WORD(1, uint8_t, "movb", "q");
 
-/* One word through a register: true when that worked. What it cannot do, fixup_copy_any counts. */
-static inline bool fixup_copy_word(void *dst, const void *src, size_t n)
-{
-	union {
-		uint64_t u8;
-		uint32_t u4;
-		uint16_t u2;
-		uint8_t u1;
-	} word;
+/* No outputs: compilers of our time lose those of an asm goto. */
+#define FIXUP_MOVE(load, store, reg)                                                 \
+	__asm__ goto("1:\t" load " (%1), %%" reg "\n"                                \
+		     "2:\t" store ", (%0)\n\t" FIXUP("1b", "%l2") FIXUP("2b", "%l2") \
+		     :                                                               \
+		     : "r"(dst), "r"(src)                                            \
+		     : "rax", "memory"                                               \
+		     : fault)
 
+/* One word through a register: true when that worked. What it cannot do, fixup_copy_any counts. */
+static inline __attribute__((always_inline)) bool fixup_copy_word(void *dst, const void *src,
+								  size_t n)
+{
 	switch (n) {
 	case 8:
-		return fixup_load8(src, &word.u8) == 0 && fixup_store8(dst, word.u8) == 0;
+		FIXUP_MOVE("movq", "movq %%rax", "rax");
+		return true;
 	case 4:
-		return fixup_load4(src, &word.u4) == 0 && fixup_store4(dst, word.u4) == 0;
+		FIXUP_MOVE("movl", "movl %%eax", "eax");
+		return true;
 	case 2:
-		return fixup_load2(src, &word.u2) == 0 && fixup_store2(dst, word.u2) == 0;
+		FIXUP_MOVE("movzwl", "movw %%ax", "eax");
+		return true;
 	case 1:
-		return fixup_load1(src, &word.u1) == 0 && fixup_store1(dst, word.u1) == 0;
-	default:
-		return false;
+		FIXUP_MOVE("movzbl", "movb %%al", "eax");
+		return true;
 	}
+fault:
+	return false;
 }
 
 /* As fixup_copy_any; in place for the sizes of a word. */

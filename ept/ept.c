@@ -66,6 +66,12 @@ static inline pt_attr_t fmt_attr(uint64_t raw, unsigned level)
 	return (pt_attr_t)raw & EPT_ATTR;
 }
 
+static inline bool fmt_has(uint64_t raw, pt_attr_t needs, unsigned level)
+{
+	(void)level;
+	return (raw & needs) == needs;
+}
+
 static inline uint64_t fmt_table(hpa_t table, unsigned level)
 {
 	(void)level;

@@ -17,6 +17,8 @@
  *   FMT_TABLE                    a bit that is set in entries that point to a table, only there
  *   fmt_leaf_bits(attr, level)   a leaf without its address; never 0
  *   fmt_attr(raw, level)         the attributes of a leaf
+ *   fmt_has(raw, needs, level)   has a leaf all of these rights to its bytes, marks and PT_TRACKED?
+ *                                Cheaper than fmt_attr, and false for an absent entry
  *   fmt_table(hpa, level)        an entry of a node of `level` that points to a table
  *   fmt_hpa(raw, level)          the address in an entry
  *   fmt_address_bits(hpa, level) the address as a leaf's bits; fmt_leaf_bits has the rest
@@ -73,7 +75,7 @@
 	.take_next = engine_take_next, .protect = engine_protect,                                  \
 	.protect_next = engine_protect_next, .clear_marks_next = engine_clear_marks_next,          \
 	.collapse = engine_collapse, .collapse_end = engine_collapse_end, .lookup = engine_lookup, \
-	.mark = engine_mark, .walk = engine_walk, .decode = engine_decode,                         \
+	.place = engine_place, .mark = engine_mark, .walk = engine_walk, .decode = engine_decode,  \
 	.free_table = engine_free_table, .audit = engine_audit
 
 #endif

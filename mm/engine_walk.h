@@ -46,6 +46,37 @@ static struct pt_hit engine_lookup(const struct pt *pt, uint64_t va)
 	return hit(raw, 1);
 }
 
+static inline struct pt_place place_in(uint64_t raw, unsigned level, uint64_t va, pt_attr_t needs)
+{
+	uint64_t offset = va & (pt_level_size(level) - 1);
+
+	if (!fmt_has(raw, needs, level))
+		return (struct pt_place){ NULL, 0 };
+	return (struct pt_place){ hpa_ptr(hpa_add(fmt_hpa(raw, level), offset)),
+				  pt_level_size(level) };
+}
+
+/* Apart from engine_lookup: here nothing but the answer waits for the leaf to be loaded, so that
+ * a CPU has many of these under way at once. */
+static struct pt_place engine_place(const struct pt *pt, uint64_t va, pt_attr_t needs)
+{
+	const pt_entry_t *top = pt->top;
+	uint64_t raw = 0;
+
+	REQUIRES(epoch_inside());
+	REQUIRES(needs != 0 && (needs & ~(PT_RW | PT_ACCESSED | PT_DIRTY | PT_TRACKED)) == 0);
+	if (!va_valid(va))
+		return (struct pt_place){ NULL, 0 };
+	raw = pt_entry_load(&top[pt_index(va, FMT_LEVELS)]);
+#pragma GCC unroll 4
+	for (unsigned level = FMT_LEVELS; level > 1; level--) {
+		if (__builtin_expect(!entry_is_table(raw), 0))
+			return place_in(raw, level, va, needs);
+		raw = pt_entry_load(entry_at(fmt_hpa(raw, level), va, level - 1));
+	}
+	return place_in(raw, 1, va, needs);
+}
+
 /* Where a mark is set: the leaf's entry, and the one that leads to its table. */
 struct mark_at {
 	pt_entry_t *above; /* NULL at the root */

@@ -75,6 +75,12 @@ struct pt_hit {
 	uint32_t level; /* of the leaf: the page's size is pt_level_size(level) */
 };
 
+/* The memory behind an address, as a lock-free walk found it. */
+struct pt_place {
+	void *at;      /* the byte; NULL: nothing is mapped there, or not with what was asked for */
+	uint64_t size; /* of the page that it is in, whose bytes all lie together */
+};
+
 /* What take_next took out: a page, or a whole table with everything in it. */
 struct pt_fragment {
 	uint64_t va, size; /* of the slot */

@@ -73,6 +73,7 @@ struct pt_ops {
 
 	/* Lock-free, inside an epoch section. */
 	struct pt_hit (*lookup)(const struct pt *pt, uint64_t va);
+	struct pt_place (*place)(const struct pt *pt, uint64_t va, pt_attr_t needs);
 	bool (*mark)(const struct pt *pt, uint64_t va, pt_attr_t marks);
 	unsigned (*walk)(const struct pt *pt, uint64_t va, struct pt_step *steps);
 

@@ -102,7 +102,17 @@ static inline struct pt_hit vm_lookup(const struct vm_space *space, gpa_t at)
 	return space->pt.ops->lookup(&space->pt, at.gpa);
 }
 
-/* The same as a leaf: true and *out filled when something is mapped. */
+/*
+ * Where the byte at `at` is in our memory, if its page has all that `needs` says: rights to read
+ * and write, marks, PT_TRACKED. Otherwise, and where nothing is mapped, the answer's `at` is NULL.
+ * For vmio, which alone reaches a guest's bytes. Precondition: as vm_lookup, and `needs` is not 0.
+ */
+static inline struct pt_place vm_place(const struct vm_space *space, gpa_t at, pt_attr_t needs)
+{
+	return space->pt.ops->place(&space->pt, at.gpa, needs);
+}
+
+/* vm_lookup as a leaf: true and *out filled when something is mapped. */
 static inline bool vm_translate(const struct vm_space *space, gpa_t at, struct pt_leaf *out)
 {
 	return pt_translate(&space->pt, at.gpa, out);

@@ -12,6 +12,15 @@
 #define FMT_TABLE	    X86_TABLE
 #define FMT_HW_MARKS(level) (X86_A | X86_D)
 
+/* Without P there is no right, whatever the other bits say. */
+static inline bool fmt_has(uint64_t raw, pt_attr_t needs, unsigned level)
+{
+	uint64_t bits = (needs & X86_COPIED) | (needs & PT_RW ? X86_P : 0) | x86_marks(needs);
+
+	(void)level;
+	return (raw & bits) == bits;
+}
+
 static inline uint64_t fmt_table(hpa_t table, unsigned level)
 {
 	(void)level;

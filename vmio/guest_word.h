@@ -101,12 +101,12 @@ static inline int word_swap(void *at, size_t size, uint64_t *old, uint64_t new)
 static inline int guest_word_read(struct vm_space *space, gpa_t at, unsigned size, bool bring_in,
 				  uint64_t *value)
 {
-	struct vm_page page = { 0 };
-	pt_attr_t attr;
+	struct pt_place page = { 0 };
 	int err;
 
 	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size));
-	err = vm_page_find(space, at, PT_READ, bring_in ? 0 : VM_PRESENT, &page, &attr);
+	err = vm_page_find(space, at, PT_READ, bring_in ? 0 : VM_PRESENT, PT_READ | PT_TRACKED,
+			   &page);
 	return err != 0 ? err : word_load(page.at, size, value);
 }
 
@@ -128,16 +128,16 @@ static inline int guest_word_read_in(struct guest_pages *pages, unsigned level,
 				     uint64_t *value)
 {
 	uint64_t offset = at.gpa & (PAGE_SIZE - 1), page = (at.gpa - offset) | 1;
-	struct vm_page found = { 0 };
+	struct pt_place found = { 0 };
 	uint64_t generation;
-	pt_attr_t attr;
 	int err;
 
 	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size) && epoch_inside());
 	if (pages->level[level].page == page && vm_page_unchanged(space, pages->generation))
 		return word_load(pages->level[level].at + offset, size, value);
 	generation = vm_page_watch(space);
-	err = vm_page_find(space, at, PT_READ, bring_in ? 0 : VM_PRESENT, &found, &attr);
+	err = vm_page_find(space, at, PT_READ, bring_in ? 0 : VM_PRESENT, PT_READ | PT_TRACKED,
+			   &found);
 	if (err != 0)
 		return err;
 	if (pages->generation != generation)
@@ -155,16 +155,15 @@ static inline int guest_word_read_in(struct guest_pages *pages, unsigned level,
 static inline int guest_word_exchange(struct vm_space *space, gpa_t at, unsigned size, uint64_t old,
 				      uint64_t new)
 {
-	struct vm_page page = { 0 };
-	pt_attr_t attr;
+	struct pt_place page = { 0 };
 	int err;
 
 	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size));
-	err = vm_page_find(space, at, PT_WRITE, 0, &page, &attr);
+	err = vm_page_find(space, at, PT_WRITE, 0, PT_WRITE | PT_TRACKED, &page);
 	if (err == 0)
 		err = word_swap(page.at, size, &old, new);
 	if (err == 0)
-		vm_mark(space, at, PT_ACCESSED | PT_DIRTY);
+		vm_mark(space, at, VM_MARKS);
 	return err;
 }
 

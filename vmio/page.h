@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * Where guest-physical memory is in ours: one lookup in the space's own tables, with the rights of
+ * Where guest-physical memory is in ours: one walk of the space's own tables, with the rights of
  * the mapping, and the space's fault handler where it is missing. Nothing else turns a guest's
  * address into a pointer.
+ *
+ *      walk ──▶ all that is needed is there ──▶ pointer, and what lies together with it
+ *       ▲           │ not
+ *       └── mended ─┴─▶ vm_page_mend: bring it in, or set its marks; or an error
  */
 #ifndef VMIO_PAGE_H
 #define VMIO_PAGE_H
@@ -16,11 +20,8 @@
 #define VM_READ_ONLY_TOO (1u << 1) /* writes to pages that are mapped, but not for writing */
 #define VM_DEVICE	 (1u << 2) /* untracked memory too, whose reads may have effects */
 
-struct vm_page {
-	void *at;	 /* the byte asked for */
-	uint64_t before; /* bytes of the page before it, */
-	uint64_t room;	 /* and from it on: they all lie together */
-};
+/* What a page must have when bytes are written to it: that it was is marked beforehand. */
+#define VM_MARKS (PT_ACCESSED | PT_DIRTY)
 
 /*
  * The generation of the space for who remembers where a page is: while it stays, no translation has
@@ -31,47 +32,61 @@ static inline uint64_t vm_page_watch(struct vm_space *space)
 	return tlb_watch(&space->pt.tlb);
 }
 
+/* The same without an effect: an odd generation must not be remembered. */
+static inline uint64_t vm_page_peek(const struct vm_space *space)
+{
+	return atomic_load_explicit(&space->pt.tlb.generation, memory_order_acquire);
+}
+
 /* Is it still `generation`? What is done with the memory afterwards counts as done before a change
  * that comes later. */
 static inline bool vm_page_unchanged(const struct vm_space *space, uint64_t generation)
 {
-	return atomic_load_explicit(&space->pt.tlb.generation, memory_order_acquire) == generation;
+	return vm_page_peek(space) == generation;
 }
 
-static inline bool vm_page_right(struct pt_hit hit, pt_attr_t want, unsigned flags)
+/* What vm_place is asked for: `want` is PT_READ or PT_WRITE, with VM_MARKS or without. A device's
+ * registers are not memory, are not tracked, and have no reader that does not name VM_DEVICE. */
+static inline pt_attr_t vm_page_needs(pt_attr_t want, unsigned flags)
 {
-	return hit.level != 0 &&
-	       ((hit.attr & want) != 0 || (want == PT_WRITE && (flags & VM_READ_ONLY_TOO) != 0));
+	if ((want & PT_WRITE) != 0 && (flags & VM_READ_ONLY_TOO) != 0)
+		want &= ~PT_WRITE;
+	return want | (flags & VM_DEVICE ? 0 : PT_TRACKED);
+}
+
+/* The bytes from `at` to the end of its page: they lie together. */
+static inline uint64_t vm_page_room(struct pt_place place, gpa_t at)
+{
+	return place.size - (at.gpa & (place.size - 1));
 }
 
 /*
- * The page at `at` for `want` (PT_READ or PT_WRITE). Inside an epoch section, for whose length the
- * memory stays what it is, also when it is unmapped meanwhile. Does not mark anything.
+ * Makes the page at `at` what `want` says, after a walk that did not find it so. Inside an epoch
+ * section. 0: walk again; errors as of vm_page_find.
+ */
+int vm_page_mend(struct vm_space *space, gpa_t at, pt_attr_t want, unsigned flags);
+
+/*
+ * The memory at `at` for `want` (PT_READ or PT_WRITE; with VM_MARKS they are set before). Inside an
+ * epoch section, for whose length the memory stays what it is, also when it is unmapped meanwhile.
+ * `needs` is vm_page_needs(want, flags), known beforehand.
  * -EFAULT: no memory of the guest there, or not with that right; -ENOMEM: it would have to be
  * brought in and could not. *out is left alone then.
  */
-static inline int vm_page_find(struct vm_space *space, gpa_t at, pt_attr_t want, unsigned flags,
-			       struct vm_page *out, pt_attr_t *attr)
+static inline __attribute__((always_inline)) int vm_page_find(struct vm_space *space, gpa_t at,
+							      pt_attr_t want, unsigned flags,
+							      pt_attr_t needs, struct pt_place *out)
 {
-	struct pt_hit hit = vm_lookup(space, at);
-	uint64_t offset;
+	struct pt_place place = vm_place(space, at, needs);
 
-	while (__builtin_expect(!vm_page_right(hit, want, flags), 0)) {
-		pt_attr_t need = flags & VM_READ_ONLY_TOO ? PT_READ : want;
-		int err = flags & VM_PRESENT ? -EFAULT : vm_space_fault(space, at, need);
+	while (__builtin_expect(place.at == NULL, 0)) {
+		int err = vm_page_mend(space, at, want, flags);
 
 		if (err != 0)
 			return err;
-		hit = vm_lookup(space, at);
+		place = vm_place(space, at, needs);
 	}
-	/* A device's registers are not memory: reading them may do something. */
-	if (__builtin_expect((hit.attr & PT_TRACKED) == 0 && (flags & VM_DEVICE) == 0, 0))
-		return -EFAULT;
-	offset = at.gpa & (pt_level_size(hit.level) - 1);
-	out->at = hpa_ptr(hpa_add(hit.hpa, offset));
-	out->before = offset;
-	out->room = pt_level_size(hit.level) - offset;
-	*attr = hit.attr;
+	*out = place;
 	return 0;
 }
 

@@ -38,21 +38,18 @@ static int find(struct vm_io *io, const struct gva_result *result, struct piece 
 	gpa_t at = result->gpa;
 	struct owner_party party = { io->id, io->use->who,
 				     io->writes ? OWNER_WRITES : OWNER_READS };
-	uint64_t to_end = size - (io->at & (size - 1));
-	struct vm_page page = { 0 };
-	pt_attr_t attr = 0;
-	int err = vm_page_find(io->space, at, io->writes ? PT_WRITE : PT_READ, io->use->flags,
-			       &page, &attr);
+	uint64_t to_end = size - (io->at & (size - 1)), room;
+	struct pt_place page = { 0 };
+	int err = vm_page_find(io->space, at, io->writes ? PT_WRITE | VM_MARKS : PT_READ,
+			       io->use->flags, io->needs, &page);
 
 	if (err != 0)
 		return err;
 	p->at = page.at;
-	to_end = to_end < page.room ? to_end : page.room;
+	room = vm_page_room(page, at);
+	to_end = to_end < room ? to_end : room;
 	p->n = p->n < to_end ? p->n : to_end;
-	err = owner_claim(io->space, at.gpa, at.gpa + p->n, &party, &p->slot);
-	if (err == 0 && io->writes)
-		vm_mark(io->space, at, PT_ACCESSED | PT_DIRTY);
-	return err;
+	return owner_claim(io->space, at.gpa, at.gpa + p->n, &party, &p->slot);
 }
 
 int virtual_piece(struct vm_io *io, struct piece *p)

@@ -8,7 +8,6 @@
  * little enough that nobody waits long for memory. A page is copied in one. */
 #define SECTION (UINT64_C(64) << 10)
 
-#define MARKS	(PT_ACCESSED | PT_DIRTY)
 #define NOWHERE UINT64_MAX
 
 static inline uint64_t smaller(uint64_t a, uint64_t b)
@@ -29,24 +28,17 @@ static void next_range(struct vm_io *io)
 	}
 }
 
-/* Looks up the page at io->at and remembers it. */
-static inline __attribute__((always_inline)) int find_page(struct vm_io *io)
+/* Looks for the page at io->at, where it may have to be made ready first. */
+static __attribute__((noinline)) int find_page(struct vm_io *io)
 {
 	uint64_t generation = vm_page_watch(io->space);
-	struct vm_page page = { 0 };
-	pt_attr_t attr = 0;
-	int err = vm_page_find(io->space, gpa(io->at), io->writes ? PT_WRITE : PT_READ,
-			       io->use->flags, &page, &attr);
+	struct pt_place place;
+	int err = vm_page_find(io->space, gpa(io->at), io->writes ? PT_WRITE | VM_MARKS : PT_READ,
+			       io->use->flags, io->needs, &place);
 
-	if (__builtin_expect(err != 0, 0))
-		return err;
-	if (io->writes && (attr & MARKS) != MARKS)
-		vm_mark(io->space, gpa(io->at), MARKS);
-	io->bias = hva_of(page.at).hva - io->at;
-	io->limit = io->at + smaller(page.room, io->end - io->at);
-	io->low = io->at - smaller(page.before, io->at - io->first);
-	io->generation = generation;
-	return 0;
+	if (err == 0)
+		vm_io_remember(io, place, generation);
+	return err;
 }
 
 static inline int begin(struct vm_io *io, uint64_t max, struct piece *p)
@@ -74,44 +66,43 @@ static inline int begin(struct vm_io *io, uint64_t max, struct piece *p)
  */
 static void look_ahead(struct vm_io *io)
 {
-	uint64_t generation = vm_page_watch(io->space), offset;
-	struct pt_hit hit = vm_lookup(io->space, gpa(io->limit));
-	pt_attr_t needs = io->writes ? PT_WRITE | MARKS : PT_READ;
+	uint64_t generation = vm_page_watch(io->space);
+	struct pt_place place = vm_place(io->space, gpa(io->limit), io->needs);
 
 	io->next.at = NOWHERE;
-	if (hit.level == 0 || (hit.attr & needs) != needs)
+	if (place.at == NULL)
 		return;
-	if ((hit.attr & PT_TRACKED) == 0 && (io->use->flags & VM_DEVICE) == 0)
-		return;
-	offset = io->limit & (pt_level_size(hit.level) - 1);
 	io->next.at = io->limit;
-	io->next.room = pt_level_size(hit.level) - offset;
-	io->next.bias = hpa_to_hva(hpa_add(hit.hpa, offset)).hva - io->limit;
+	io->next.room = vm_page_room(place, gpa(io->limit));
+	io->next.bias = hva_of(place.at).hva - io->limit;
 	io->next.generation = generation;
 }
 
-static inline bool use_next(struct vm_io *io)
+void *vm_io_look_beyond(struct vm_io *io, uint64_t n)
 {
-	if (io->next.at != io->at || !vm_page_unchanged(io->space, io->next.generation))
-		return false;
+	if (n > io->limit - io->at)
+		return NULL;
+	if (io->limit != io->end)
+		look_ahead(io);
+	return vm_io_ptr(io);
+}
+
+void *vm_io_look_next(struct vm_io *io, uint64_t n)
+{
+	io->next.at = NOWHERE;
+	/* A translation has been taken away since. */
+	if (!vm_page_unchanged(io->space, io->next.generation))
+		return vm_io_look(io, n);
 	io->low = io->at;
 	io->limit = io->at + smaller(io->next.room, io->end - io->at);
 	io->bias = io->next.bias;
 	io->generation = io->next.generation;
-	return true;
+	return n < io->limit - io->at ? vm_io_ptr(io) : vm_io_look_beyond(io, n);
 }
 
-int vm_io_look(struct vm_io *io, uint64_t n)
+void *vm_io_look(struct vm_io *io, uint64_t n)
 {
-	int err;
-
-	if (!epoch_inside() || io->virt != NULL || n == 0 || n > io->end - io->at)
-		return -E2BIG;
-	REQUIRES(io->state == VM_IO_ACTIVE || io->state == VM_IO_HOST);
-	err = use_next(io) ? 0 : find_page(io);
-	if (err == 0 && n == io->limit - io->at && io->limit != io->end)
-		look_ahead(io);
-	return err == 0 && n > io->limit - io->at ? -E2BIG : err;
+	return vm_io_look_here(io, n);
 }
 
 int piece_begin(struct vm_io *io, uint64_t max, struct piece *p)
@@ -140,6 +131,7 @@ static inline void io_init(struct vm_io *io, uint64_t at, uint64_t len, bool wri
 	io->virt = NULL;
 	io->state = VM_IO_HOST;
 	io->writes = writes;
+	io->needs = 0;
 }
 
 static inline void io_over(struct vm_io *io, struct vm_space *space, uint64_t at, uint64_t len,
@@ -150,6 +142,7 @@ static inline void io_over(struct vm_io *io, struct vm_space *space, uint64_t at
 	io->use = use;
 	io->id = owner_new_id();
 	io->state = VM_IO_CREATED;
+	io->needs = vm_page_needs(writes ? PT_WRITE | VM_MARKS : PT_READ, use->flags);
 }
 
 struct vm_reader vm_reader_host(const void *p, size_t len)

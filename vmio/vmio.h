@@ -80,6 +80,7 @@ struct vm_io {
 	struct vm_virtual *virt;
 	uint8_t state;
 	bool writes;
+	pt_attr_t needs; /* of each page */
 };
 
 struct vm_reader {
@@ -198,13 +199,6 @@ int vm_fill(struct vm_writer *w, uint8_t byte, uint64_t len, uint64_t *filled);
 int vm_read_rest(struct vm_reader *r, void *dst, size_t len);
 int vm_write_rest(struct vm_writer *w, const void *src, size_t len);
 
-/*
- * Inside an epoch section of the caller: makes the page where it stands the page last used. 0: the
- * next n bytes lie in it; -E2BIG: it needs vm_read_rest or vm_write_rest; other errors as of a
- * copy.
- */
-int vm_io_look(struct vm_io *io, uint64_t n);
-
 /* Are the next n bytes those of the page last used, and is that still so? */
 static inline bool vm_io_ready(const struct vm_io *io, uint64_t n)
 {
@@ -219,18 +213,67 @@ static inline void *vm_io_ptr(const struct vm_io *io)
 	return hva_ptr(hva(io->bias + io->at));
 }
 
+/* The page at io->at becomes the page last used; it may begin before the range does. */
+static inline void vm_io_remember(struct vm_io *io, struct pt_place place, uint64_t generation)
+{
+	uint64_t last = io->at | (place.size - 1);
+
+	io->low = last & -place.size;
+	io->limit = last < io->end ? last + 1 : io->end;
+	io->bias = hva_of(place.at).hva - io->at;
+	io->generation = generation;
+}
+
+/* vm_io_look where the page looked up ahead is wanted now; and where that last used ends with, or
+ * before, the n bytes: who uses up a page wants the one after it. */
+void *vm_io_look_next(struct vm_io *io, uint64_t n);
+void *vm_io_look_beyond(struct vm_io *io, uint64_t n);
+
+static inline __attribute__((always_inline)) void *vm_io_look_here(struct vm_io *io, uint64_t n)
+{
+	struct vm_space *space = io->space;
+	uint64_t at = io->at, generation;
+	struct pt_place place;
+
+	/* Nothing, or more than there is. */
+	if (__builtin_expect(n - 1 >= io->end - at || !epoch_inside() || io->virt != NULL, 0))
+		return NULL;
+	REQUIRES(io->state == VM_IO_ACTIVE || io->state == VM_IO_HOST);
+	if (__builtin_expect(at == io->next.at, 0))
+		return vm_io_look_next(io, n);
+	generation = vm_page_watch(space);
+	place = vm_place(space, gpa(at), io->needs);
+	if (__builtin_expect(place.at == NULL, 0))
+		return NULL;
+	vm_io_remember(io, place, generation);
+	return n < io->limit - at ? place.at : vm_io_look_beyond(io, n);
+}
+
+/*
+ * Inside an epoch section of the caller: makes the page where it stands the page last used, and
+ * gives the place of the next n bytes in our memory. NULL: one walk is not enough, and it is up to
+ * vm_read_rest or vm_write_rest.
+ */
+void *vm_io_look(struct vm_io *io, uint64_t n);
+
+/* The same for words without a call but for the walk. */
+static inline __attribute__((always_inline)) void *vm_io_find(struct vm_io *io, uint64_t n)
+{
+	return __builtin_constant_p(n) && n <= 8 ? vm_io_look_here(io, n) : vm_io_look(io, n);
+}
+
 /* Copies out or in, all or nothing for the cursor: -ERANGE (fewer than `len` bytes left) and the
  * errors of a copy leave it where it was; bytes of the destination may have been written. */
 static inline __attribute__((always_inline)) int vm_read_bytes(struct vm_reader *r, void *dst,
 							       size_t len)
 {
-	int err = 0;
+	void *at = NULL;
 
-	if (__builtin_expect(!vm_io_ready(&r->io, len), 0))
-		err = vm_io_look(&r->io, len);
-	if (__builtin_expect(err != 0, 0))
-		return err == -E2BIG ? vm_read_rest(r, dst, len) : err;
-	if (__builtin_expect(move_bytes(dst, vm_io_ptr(&r->io), len) != 0, 0))
+	if (__builtin_expect(vm_io_ready(&r->io, len), 1))
+		at = vm_io_ptr(&r->io);
+	else if ((at = vm_io_find(&r->io, len)) == NULL)
+		return vm_read_rest(r, dst, len);
+	if (__builtin_expect(move_bytes(dst, at, len) != 0, 0))
 		return -EFAULT;
 	r->io.at += len;
 	return 0;
@@ -239,13 +282,13 @@ static inline __attribute__((always_inline)) int vm_read_bytes(struct vm_reader 
 static inline __attribute__((always_inline)) int vm_write_bytes(struct vm_writer *w,
 								const void *src, size_t len)
 {
-	int err = 0;
+	void *at = NULL;
 
-	if (__builtin_expect(!vm_io_ready(&w->io, len), 0))
-		err = vm_io_look(&w->io, len);
-	if (__builtin_expect(err != 0, 0))
-		return err == -E2BIG ? vm_write_rest(w, src, len) : err;
-	if (__builtin_expect(move_bytes(vm_io_ptr(&w->io), src, len) != 0, 0))
+	if (__builtin_expect(vm_io_ready(&w->io, len), 1))
+		at = vm_io_ptr(&w->io);
+	else if ((at = vm_io_find(&w->io, len)) == NULL)
+		return vm_write_rest(w, src, len);
+	if (__builtin_expect(move_bytes(at, src, len) != 0, 0))
 		return -EFAULT;
 	w->io.at += len;
 	return 0;

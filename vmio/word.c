@@ -75,7 +75,7 @@ int vm_atomic_load(struct vm_io *io, size_t size, uint64_t *value)
 static void marked_still(struct vm_io *io)
 {
 	if (io->space != NULL && io->virt == NULL && !vm_io_ready(io, 1))
-		vm_mark(io->space, gpa(io->at), PT_ACCESSED | PT_DIRTY);
+		vm_mark(io->space, gpa(io->at), VM_MARKS);
 }
 
 int vm_compare_exchange(struct vm_writer *w, size_t size, uint64_t *old, uint64_t new)

@@ -78,7 +78,7 @@ rule_gpa() {
 		case ${f#tests/lint/bad/} in
 		ept/* | guest/* | hv/*)
 			grep -nHE '(hpa_ptr|hpa_to_hva)\(' "$f" | grep -vE 'hpa_ptr\(frame_hpa\([a-z_.>-]+\)\)'
-			grep -nHE 'LINEAR_BASE|\bhva_ptr\(|\bframe_bytes\(' "$f"
+			grep -nHE 'LINEAR_BASE|\bhva_ptr\(|\bframe_bytes\(|\bvm_place\(|>place\(' "$f"
 			! grep -q 'hpa_ptr(' "$f" || grep -nHE '\b(frame_at|frame_from_raw)\(' "$f"
 			;;
 		esac

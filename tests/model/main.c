@@ -669,6 +669,23 @@ static void op_iterate(void)
 	vm_cursor_close(&c);
 }
 
+/* The place of a byte, for whatever may be asked of its page. */
+static void check_place(uint64_t page, uint64_t size)
+{
+	static const pt_attr_t all = PT_RW | PT_ACCESSED | PT_DIRTY | PT_TRACKED;
+	pt_attr_t needs = (pt_attr_t)below(PT_TRACKED * 2) & all;
+	uint64_t offset = below(PAGE_SIZE);
+	bool has = pages[page].mapped && (pages[page].attr & needs) == needs;
+	struct pt_place place;
+
+	if (needs == 0)
+		return;
+	place = vm_place(&world.space, gpa(page_gpa(page).gpa + offset), needs);
+	if ((place.at != NULL) != has ||
+	    (has && (place.at != hpa_ptr(hpa(pages[page].hpa + offset)) || place.size != size)))
+		fail("place of page %llu for 0x%x: %p", (unsigned long long)page, needs, place.at);
+}
+
 /* The hypervisor looks and writes in the guest's place. */
 static void op_translate(void)
 {
@@ -684,6 +701,7 @@ static void op_translate(void)
 		       leaf.attr != pages[page].attr)))
 		fail("translate of page %llu: %d 0x%llx 0x%x", (unsigned long long)page, found,
 		     (unsigned long long)leaf.hpa.hpa, leaf.attr);
+	check_place(page, found ? leaf.size : 0);
 	if (below(2)) {
 		struct mmu_page marked = { .gpa = leaf.va, .size = leaf.size };
 

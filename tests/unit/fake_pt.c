@@ -38,6 +38,11 @@ static inline pt_attr_t fmt_attr(uint64_t raw, unsigned level)
 	return (pt_attr_t)(raw >> FAKE_ATTR) ^ FAKE_TURNED(level);
 }
 
+static inline bool fmt_has(uint64_t raw, pt_attr_t needs, unsigned level)
+{
+	return raw != 0 && (fmt_attr(raw, level) & needs) == needs;
+}
+
 static inline uint64_t fmt_address_bits(hpa_t at, unsigned level)
 {
 	return (at.hpa >> PAGE_SHIFT) << FAKE_PFN(level);

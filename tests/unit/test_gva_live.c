@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
  * Walks through guest tables that change meanwhile, that have to be brought in, or that are not
- * there. Every word that a walk touches is looked up in the space first: a hook in that lookup runs
+ * there. Every word that a walk touches is looked for in the space first: a hook in that walk runs
  * between any two of its accesses.
  */
 #include <CUnit/CUnit.h>
@@ -24,12 +24,12 @@ static void (*hook)(unsigned lookup); /* before the n-th lookup, from 1 */
 static struct gva_mode mode;
 static struct gva_result got;
 
-static struct pt_hit hooked_lookup(const struct pt *pt, uint64_t va)
+static struct pt_place hooked_place(const struct pt *pt, uint64_t va, pt_attr_t needs)
 {
 	lookups++;
 	if (hook != NULL)
 		hook(lookups);
-	return npt_ops.lookup(pt, va);
+	return npt_ops.place(pt, va, needs);
 }
 
 static void begin(void)
@@ -37,7 +37,7 @@ static void begin(void)
 	arena_init(UINT64_C(16) << 20);
 	gva_world_init();
 	ops = npt_ops;
-	ops.lookup = hooked_lookup;
+	ops.place = hooked_place;
 	gva_world.pt.ops = &ops;
 	mode = gva_shape_build(SHAPE);
 	lookups = 0;

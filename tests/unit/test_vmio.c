@@ -295,7 +295,7 @@ static void test_ahead(void)
 	epoch_enter();
 	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, PAGE_SIZE), 0);
 	CU_ASSERT_EQUAL(r.io.next.at, 0x3000);
-	*(uint8_t *)vmio_map(0x3000, 0, PT_RW) = 33;
+	*(uint8_t *)vmio_map(0x3000, 0, PT_RW | PT_ACCESSED | PT_DIRTY) = 33;
 	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, PAGE_SIZE), 0);
 	CU_ASSERT_EQUAL(bytes[0], 33);
 	CU_ASSERT_EQUAL(r.io.next.at, 0x4000);
@@ -325,24 +325,24 @@ static void test_ahead(void)
 	vmio_end();
 }
 
-static unsigned lookups;
+static unsigned walks;
 static struct pt_ops counting;
-static struct pt_hit (*real_lookup)(const struct pt *pt, uint64_t va);
+static struct pt_place (*real_place)(const struct pt *pt, uint64_t va, pt_attr_t needs);
 
-static struct pt_hit lookup_counted(const struct pt *pt, uint64_t va)
+static struct pt_place place_counted(const struct pt *pt, uint64_t va, pt_attr_t needs)
 {
-	lookups++;
-	return real_lookup(pt, va);
+	walks++;
+	return real_place(pt, va, needs);
 }
 
 /* The page goes as soon as it has been found. */
-static struct pt_hit lookup_last(const struct pt *pt, uint64_t va)
+static struct pt_place place_last(const struct pt *pt, uint64_t va, pt_attr_t needs)
 {
-	struct pt_hit hit = real_lookup(pt, va);
+	struct pt_place place = real_place(pt, va, needs);
 
-	counting.lookup = real_lookup;
+	counting.place = real_place;
 	vmio_unmap(round_down(va, SIZE_2M), SIZE_2M);
-	return hit;
+	return place;
 }
 
 /* Small accesses to one page pay for one walk, a large page is copied in one piece. */
@@ -356,27 +356,27 @@ static void test_one_walk(void)
 	vmio_begin();
 	vmio_map(SIZE_2M, FRAME_ORDER_2M, PT_RW);
 	vmio_map(0x2000, 0, PT_RW);
-	real_lookup = vmio_space.pt.ops->lookup;
+	real_place = vmio_space.pt.ops->place;
 	counting = *vmio_space.pt.ops;
-	counting.lookup = lookup_counted;
+	counting.place = place_counted;
 	vmio_space.pt.ops = &counting;
-	lookups = 0;
+	walks = 0;
 	r = vmio_reader(0x2000, PAGE_SIZE);
 	epoch_enter();
 	for (unsigned i = 0; i < 512; i++)
 		CU_ASSERT_EQUAL(vm_read_val(&r, &got), 0);
-	CU_ASSERT_EQUAL(lookups, 1);
+	CU_ASSERT_EQUAL(walks, 1);
 	CU_ASSERT_EQUAL(vm_io_seek(&r.io, 16), 0);
 	CU_ASSERT_EQUAL(vm_read_val(&r, &got), 0);
-	CU_ASSERT_EQUAL(lookups, 1);
+	CU_ASSERT_EQUAL(walks, 1);
 	epoch_exit();
 	vmio_gone(&r.io);
 	CU_ASSERT_EQUAL(vmio_get(SIZE_2M, bytes, sizeof(bytes)), 0);
-	CU_ASSERT_EQUAL(lookups, 2);
+	CU_ASSERT_EQUAL(walks, 2);
 	/* Also where it is taken away during the copy: that ends with the frame that was there. */
 	r = vmio_reader(SIZE_2M, SIZE_2M);
 	to = vm_writer_of(&bytes);
-	counting.lookup = lookup_last;
+	counting.place = place_last;
 	CU_ASSERT_EQUAL(vm_copy(&r, &to, UINT64_MAX, &got), 0);
 	CU_ASSERT_EQUAL(got, SIZE_2M);
 	CU_ASSERT_EQUAL(vmio_attr(SIZE_2M), 0);
