@@ -12,9 +12,12 @@ void tlb_set_kick(void (*kick)(unsigned cpu))
 	tlb_kick = kick;
 }
 
+/* Odd: the highest generation of all domains that have ended. */
+static _Atomic uint64_t last_generation = 1;
+
 void tlb_domain_init(struct tlb_domain *d)
 {
-	atomic_store(&d->generation, 2);
+	atomic_store(&d->generation, atomic_load(&last_generation) + 1);
 	atomic_store(&d->inside, 0);
 	atomic_store(&d->flushes, 0);
 	atomic_store(&d->kicks, 0);
@@ -22,6 +25,15 @@ void tlb_domain_init(struct tlb_domain *d)
 	d->sync = NULL;
 	for (unsigned i = 0; i < MAX_CPUS; i++)
 		atomic_store_explicit(&d->seen[i], 0, memory_order_relaxed);
+}
+
+void tlb_domain_end(struct tlb_domain *d)
+{
+	uint64_t generation = tlb_bump(d), last = atomic_load(&last_generation);
+
+	while (last < generation &&
+	       !atomic_compare_exchange_weak(&last_generation, &last, generation))
+		;
 }
 
 /* May `cpu` be using translations that are older than `generation`? */

@@ -36,7 +36,7 @@
 #include "base/addr.h"
 
 struct tlb_domain {
-	_Atomic uint64_t generation;	 /* starts at 2; odd: no CPU has entered since a change */
+	_Atomic uint64_t generation;	 /* starts even; odd: no CPU has entered since a change */
 	_Atomic uint64_t inside;	 /* CPUs that may be using translations right now */
 	_Atomic uint64_t seen[MAX_CPUS]; /* generation up to which a CPU has flushed */
 	_Atomic uint64_t flushes, kicks; /* for the `tlb` command */
@@ -45,7 +45,12 @@ struct tlb_domain {
 	void (*sync)(uint64_t generation);
 };
 
+/* Starts at 2, or after every generation of the domains that have ended: who remembers one of
+ * another table that was at the same address never takes it for one of this. */
 void tlb_domain_init(struct tlb_domain *d);
+
+/* Makes stale what was cached, for good: nobody enters any more. */
+void tlb_domain_end(struct tlb_domain *d);
 
 /*
  * This CPU is about to use translations of `d`. Returns true when it must throw away all of its

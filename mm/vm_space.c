@@ -18,7 +18,7 @@ int vm_space_init(struct vm_space *space, const struct pt_ops *ops)
 void vm_space_destroy(struct vm_space *space)
 {
 	REQUIRES(!epoch_inside());
-	tlb_bump(&space->pt.tlb);
+	tlb_domain_end(&space->pt.tlb);
 	space->pt.ops->destroy(&space->pt);
 }
 

@@ -149,8 +149,8 @@ static inline int guest_word_read_in(struct guest_pages *pages, unsigned level,
 
 /*
  * Puts `new` in the place of `old`, 4 or 8 bytes, and brings in what is missing. -EAGAIN: something
- * else is there now, which is left as it is. The page is marked as written to after the fact, so
- * that whoever collects the marks either finds this one or comes after the change.
+ * else is there now, which is left as it is. The page is marked as written to before, so that
+ * whoever takes it away finds the mark; and after the fact, for those that collect marks between.
  */
 static inline int guest_word_exchange(struct vm_space *space, gpa_t at, unsigned size, uint64_t old,
 				      uint64_t new)
@@ -159,7 +159,8 @@ static inline int guest_word_exchange(struct vm_space *space, gpa_t at, unsigned
 	int err;
 
 	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size));
-	err = vm_page_find(space, at, PT_WRITE, 0, PT_WRITE | PT_TRACKED, &page);
+	err = vm_page_find(space, at, PT_WRITE | VM_MARKS, 0, PT_WRITE | VM_MARKS | PT_TRACKED,
+			   &page);
 	if (err == 0)
 		err = word_swap(page.at, size, &old, new);
 	if (err == 0)

@@ -77,8 +77,10 @@ rule_gpa() {
 		case $f in vmio/*) continue ;; esac
 		case ${f#tests/lint/bad/} in
 		ept/* | guest/* | hv/*)
-			grep -nHE '(hpa_ptr|hpa_to_hva)\(' "$f" | grep -vE 'hpa_ptr\(frame_hpa\([a-z_.>-]+\)\)'
-			grep -nHE 'LINEAR_BASE|\bhva_ptr\(|\bframe_bytes\(|\bvm_place\(|>place\(' "$f"
+			grep -nHE '(hpa_ptr|hpa_to_hva)\(' "$f" | grep -vE 'hpa_ptr\(frame_hpa\([][a-z_.>-]+\)\)'
+			grep -nHE 'LINEAR_BASE|\bframe_bytes\(|\bvm_place\(|>place\(' "$f"
+			# That one test looks at areas of Nestling's own.
+			[ "$f" = hv/console/test_areas.c ] || grep -nH '\bhva_ptr(' "$f"
 			! grep -q 'hpa_ptr(' "$f" || grep -nHE '\b(frame_at|frame_from_raw)\(' "$f"
 			;;
 		esac
@@ -208,7 +210,10 @@ report() {
 
 mapfile -t all < <(sources '*.c' '*.h')
 mapfile -t text < <(sources '*.c' '*.h' '*.S' '*.sh' '*.py' '*.mk' Makefile)
+# Git matches the patterns, in all folders of a room; the shell would match those of its top only.
+set -f
 mapfile -t core < <(sources $(for r in $rooms; do echo "$r/*.c" "$r/*.h"; done))
+set +f
 report "includes point down" "$(rule_includes "${core[@]}")"
 mapfile -t linked < <(printf '%s\n' "${core[@]}" | grep '\.c$' | grep -v '^guest/tiny/')
 report "symbols point down" "$(check_symbols "${linked[@]}")"
@@ -246,6 +251,7 @@ must_find "symbols (another room)" "$(check_symbols $bad/ept/beside.c $bad/vmio/
 must_find "symbols (no object)" "$(check_symbols $bad/mm/clang.c)"
 must_find indirect "$(check_indirect $bad/mm/indirect.c)"
 must_find spread "$(check_spread $bad/mm/length.c)"
+must_find "of the core (folders of a room)" "$(printf '%s\n' "${core[@]}" | grep '^hv/console/.*\.c$')"
 long=$(mktemp)
 yes '/**/' | head -601 >"$long"
 must_find "length (of a file)" "$(rule_length "$long")"
