@@ -101,6 +101,16 @@ void epoch_drain(void)
 			cpu_relax();
 }
 
+void epoch_wait(void)
+{
+	/* A locked read, as in epoch_defer: what this CPU has done comes before. */
+	uint64_t end = atomic_fetch_add(&epoch_global, 0) + 2;
+
+	REQUIRES(!epoch_inside());
+	while (epoch_advance() < end)
+		cpu_relax();
+}
+
 uint64_t epoch_pending(void)
 {
 	const struct cpu_epoch *c = &cpus[cpu_id()];

@@ -84,6 +84,10 @@ unsigned epoch_poll(void);
  * Precondition: this CPU is outside any section and holds no lock. */
 void epoch_drain(void);
 
+/* Returns when every section that is open now has ended, with all that it did. Sections that begin
+ * meanwhile do not hold it up. Precondition: as epoch_drain. */
+void epoch_wait(void);
+
 /* Items that this CPU has deferred and not yet freed. */
 uint64_t epoch_pending(void);
 

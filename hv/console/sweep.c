@@ -92,6 +92,9 @@ int sweep_marks(struct vm_space *space, uint64_t start, uint64_t end, pt_attr_t 
 		for (unsigned i = 0; i < piece.count; i++)
 			visit(context, &piece.leaves[i]);
 	}
+	/* A copy under way has set its marks, that were just taken off, and goes on writing. */
+	if (marks != 0)
+		epoch_wait();
 	return err;
 }
 

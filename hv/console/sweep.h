@@ -21,7 +21,9 @@ int sweep(struct vm_space *space, uint64_t start, uint64_t end, sweep_visit visi
 /*
  * The same for mappings that carry one of `marks` (PT_ACCESSED, PT_DIRTY), which are taken off
  * before the visit and flushed, so that the next sweep shows what has come since. As it was before
- * is what is visited. Errors also as vm_clear_marks_next; what was visited until then is cleared.
+ * is what is visited. What the hypervisor itself was writing to these pages has been written when
+ * this returns. Errors also as vm_clear_marks_next; what was visited until then is cleared.
+ * Precondition: outside any epoch section.
  */
 int sweep_marks(struct vm_space *space, uint64_t start, uint64_t end, pt_attr_t marks,
 		sweep_visit visit, void *context);

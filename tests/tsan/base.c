@@ -113,8 +113,12 @@ static void epoch_writer(void)
 			continue;
 		}
 		old = atomic_exchange(&shared, fresh);
-		if (old != NULL)
+		if (old != NULL && i % 16 != 0) {
 			epoch_defer(&old->item, thing_free);
+		} else if (old != NULL) {
+			epoch_wait();
+			thing_free(&old->item);
+		}
 		if (i % 8 == 0)
 			epoch_poll();
 	}

@@ -4,6 +4,8 @@
  * after the other; tests/tsan/ does it with threads.
  */
 #include <CUnit/CUnit.h>
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
 #include "base/epoch.h"
@@ -112,6 +114,39 @@ static void test_who_holds_up(void)
 }
 
 /* Each of many goes once, whatever bucket it was in. */
+static _Atomic bool waited;
+
+static void *wait_on_another(void *nothing)
+{
+	on(1);
+	epoch_wait();
+	atomic_store(&waited, true);
+	return nothing;
+}
+
+/* A wait ends with the sections that were open when it began, not with those that came later. */
+static void test_wait(void)
+{
+	pthread_t waiter;
+	uint64_t before;
+
+	epoch_wait();
+	atomic_store(&waited, false);
+	epoch_enter();
+	before = atomic_load(&epoch_global);
+	pthread_create(&waiter, NULL, wait_on_another, NULL);
+	while (atomic_load(&epoch_global) == before)
+		sched_yield();
+	for (unsigned i = 0; i < 1000; i++)
+		sched_yield();
+	CU_ASSERT_FALSE(atomic_load(&waited));
+	epoch_exit();
+	epoch_enter();
+	pthread_join(waiter, NULL);
+	CU_ASSERT_TRUE(atomic_load(&waited));
+	epoch_exit();
+}
+
 static void test_many(void)
 {
 	enum { N = 1000 };
@@ -179,8 +214,16 @@ static void drain_inside(void *context)
 	epoch_drain();
 }
 
+static void wait_inside(void *context)
+{
+	(void)context;
+	epoch_enter();
+	epoch_wait();
+}
+
 static void test_misuse(void)
 {
+	CU_ASSERT_TRUE(panics(wait_inside, NULL, "precondition failed: !epoch_inside()"));
 	CU_ASSERT_TRUE(panics(exit_twice, NULL, "precondition failed: c->depth != 0"));
 	CU_ASSERT_TRUE(panics(drain_inside, NULL, "precondition failed: !epoch_inside()"));
 }
@@ -328,6 +371,7 @@ void suite_epoch(void)
 	CU_add_test(s, "nesting", test_nesting);
 	CU_add_test(s, "a nested section holds", test_nested_section_holds);
 	CU_add_test(s, "who holds up", test_who_holds_up);
+	CU_add_test(s, "wait", test_wait);
 	CU_add_test(s, "many", test_many);
 	CU_add_test(s, "bounded without poll", test_bounded_without_poll);
 	CU_add_test(s, "defer while freeing", test_defer_while_freeing);
