@@ -12,12 +12,14 @@ int vm_space_init(struct vm_space *space, const struct pt_ops *ops)
 	space->fault_context = NULL;
 	space->device_lock = (struct spinlock)SPINLOCK_INIT(LOCK_SPACE);
 	space->devices = 0;
+	owners_init(&space->owners);
 	return ops->init(&space->pt);
 }
 
 void vm_space_destroy(struct vm_space *space)
 {
 	REQUIRES(!epoch_inside());
+	owners_end(&space->owners);
 	tlb_domain_end(&space->pt.tlb);
 	space->pt.ops->destroy(&space->pt);
 }

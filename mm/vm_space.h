@@ -25,6 +25,7 @@
 
 #include "base/addr.h"
 #include "mm/cursor.h"
+#include "mm/owners.h"
 #include "mm/pt.h"
 #include "mm/pt_ops.h"
 
@@ -55,14 +56,15 @@ struct vm_space {
 	struct spinlock device_lock; /* LOCK_SPACE: the two below */
 	unsigned devices;
 	struct vm_device device[VM_DEVICES];
+	struct owners owners; /* live readers and writers */
 };
 
 /* -ENOMEM: no memory for the root table; *space is not usable then. */
 int vm_space_init(struct vm_space *space, const struct pt_ops *ops);
 
 /*
- * Unmaps everything and gives all tables back. Precondition: no cursor is open, no vCPU uses it,
- * this CPU is outside any epoch section.
+ * Unmaps everything and gives all tables back. Precondition: no cursor is open, no vCPU uses it, no
+ * reader or writer is active (panics and names one), this CPU is outside any epoch section.
  */
 void vm_space_destroy(struct vm_space *space);
 

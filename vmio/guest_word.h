@@ -104,7 +104,7 @@ static inline int guest_word_read(struct vm_space *space, gpa_t at, unsigned siz
 	struct pt_place page = { 0 };
 	int err;
 
-	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size));
+	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size) && epoch_inside());
 	err = vm_page_find(space, at, PT_READ, bring_in ? 0 : VM_PRESENT, PT_READ | PT_TRACKED,
 			   &page);
 	return err != 0 ? err : word_load(page.at, size, value);

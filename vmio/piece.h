@@ -13,6 +13,22 @@ struct piece {
 	struct owner_slot *slot; /* of this piece alone, or NULL */
 };
 
+/* Who it is among the owners. */
+static inline struct owner_party piece_party(const struct vm_io *io)
+{
+	return (struct owner_party){
+		.id = io->id,
+		.who = io->use->who,
+		.kind = io->writes		    ? OWNER_WRITES
+			: io->use->flags & VM_ALONE ? OWNER_READS_ALONE
+						    : OWNER_READS,
+	};
+}
+
+/* Goes on to the next range of a list that is not empty. Precondition: it stands at the end of one,
+ * and some bytes are left. */
+void piece_next_range(struct vm_io *io);
+
 /*
  * The next bytes, at most `max` (not 0) of them. Inside an epoch section, in which alone the answer
  * is good. Errors as of a copy; there is nothing to end then.
@@ -31,7 +47,7 @@ static inline void piece_end(struct vm_io *io, const struct piece *p, uint64_t n
 	if (__builtin_expect(io->virt != NULL, 0)) {
 		/* Nothing tells us when the guest changes its tables: not remembered. */
 		io->low = io->limit = io->at;
-		owner_release(p->slot);
+		owner_release(p->slot, io->id);
 	}
 }
 

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define VIEW_RANGES 132
+#define VIEW_RANGES 260
 
 struct view_range {
 	uint64_t first, end; /* bytes [first, end) */

@@ -11,13 +11,13 @@ static int outcome_error(enum gva_outcome outcome)
 	case GVA_NO_MEMORY:
 		return -ENOMEM;
 	case GVA_BUSY:
-		return -EAGAIN;
+		return -ETIMEDOUT;
 	default:
 		return -EFAULT;
 	}
 }
 
-static int translate(const struct vm_io *io, struct gva_result *result)
+static int translate(const struct vm_io *io)
 {
 	struct vm_virtual *v = io->virt;
 	struct gva_access access = {
@@ -28,7 +28,7 @@ static int translate(const struct vm_io *io, struct gva_result *result)
 	};
 
 	return outcome_error(
-		gva_translate_again(io->space, v->mode, gva(io->at), access, result, &v->pages));
+		gva_translate_again(io->space, v->mode, gva(io->at), access, v->fault, &v->pages));
 }
 
 /* What lies behind the address, claimed. */
@@ -36,8 +36,7 @@ static int find(struct vm_io *io, const struct gva_result *result, struct piece 
 {
 	uint64_t size = result->page_size != 0 ? result->page_size : PAGE_SIZE;
 	gpa_t at = result->gpa;
-	struct owner_party party = { io->id, io->use->who,
-				     io->writes ? OWNER_WRITES : OWNER_READS };
+	struct owner_party party = piece_party(io);
 	uint64_t to_end = size - (io->at & (size - 1)), room;
 	struct pt_place page = { 0 };
 	int err = vm_page_find(io->space, at, io->writes ? PT_WRITE | VM_MARKS : PT_READ,
@@ -54,12 +53,7 @@ static int find(struct vm_io *io, const struct gva_result *result, struct piece 
 
 int virtual_piece(struct vm_io *io, struct piece *p)
 {
-	struct gva_result result;
-	int err = translate(io, &result);
+	int err = translate(io);
 
-	if (err == 0)
-		err = find(io, &result, p);
-	if (err != 0)
-		*io->virt->fault = result;
-	return err;
+	return err != 0 ? err : find(io, io->virt->fault, p);
 }

@@ -15,8 +15,7 @@ static inline uint64_t smaller(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* Goes to the next range of a list that is not empty. Precondition: some bytes are left. */
-static void next_range(struct vm_io *io)
+void piece_next_range(struct vm_io *io)
 {
 	while (io->at == io->end) {
 		const struct vm_range *range = &io->list[io->list_next++];
@@ -48,7 +47,7 @@ static inline int begin(struct vm_io *io, uint64_t max, struct piece *p)
 	REQUIRES(epoch_inside() && max != 0 && vm_io_left(io) != 0);
 	REQUIRES(io->state == VM_IO_ACTIVE || io->state == VM_IO_HOST);
 	if (__builtin_expect(io->at == io->end, 0))
-		next_range(io);
+		piece_next_range(io);
 	if (__builtin_expect(io->virt != NULL, 0)) {
 		p->n = smaller(max, io->end - io->at);
 		return virtual_piece(io, p);
@@ -186,7 +185,7 @@ static int io_list(struct vm_io *io, struct vm_space *space, const struct vm_ran
 {
 	uint64_t all = 0;
 
-	if (n > OWNER_SLOTS)
+	if (n > OWNER_LIST)
 		return -E2BIG;
 	for (unsigned i = 0; i < n; i++) {
 		if (ranges[i].at.gpa + ranges[i].len < ranges[i].at.gpa ||
@@ -231,16 +230,11 @@ void vm_writer_virtual(struct vm_writer *w, struct vm_space *space, gva_t at, ui
 
 int vm_io_activate(struct vm_io *io)
 {
-	struct owner_party party = {
-		.id = io->id,
-		.who = io->use->who,
-		.kind = io->writes		    ? OWNER_WRITES
-			: io->use->flags & VM_ALONE ? OWNER_READS_ALONE
-						    : OWNER_READS,
-	};
+	struct owner_party party;
 	int err = 0;
 
 	REQUIRES(io->state == VM_IO_CREATED);
+	party = piece_party(io);
 	if (io->list != NULL)
 		err = owner_claim_list(io->space, io->list, io->list_count, &party);
 	else if (io->virt == NULL)
@@ -255,7 +249,7 @@ void vm_io_dispose(struct vm_io *io)
 	REQUIRES(io->state == VM_IO_ACTIVE);
 	if (io->list != NULL)
 		owner_release_list(io->space, io->id);
-	owner_release(io->slot);
+	owner_release(io->slot, io->id);
 	io->slot = NULL;
 	io->low = io->limit = io->at;
 	io->next.at = NOWHERE;
@@ -286,7 +280,7 @@ void vm_io_skip(struct vm_io *io, uint64_t n)
 		uint64_t step;
 
 		if (io->at == io->end)
-			next_range(io);
+			piece_next_range(io);
 		step = smaller(n, io->end - io->at);
 		if (step > io->limit - io->at)
 			io->low = io->limit = io->at + step;

@@ -111,7 +111,7 @@ int vm_writer_guest(struct vm_writer *w, struct vm_space *space, gpa_t at, uint6
 /*
  * Over several ranges, one after the other, as a virtqueue has them. The list is the caller's and
  * stays as it is while the reader lives; it is in hypervisor memory, a copy of what a guest said.
- * -ERANGE: a range wraps, or all together do; -E2BIG: more than OWNER_SLOTS.
+ * -ERANGE: a range wraps, or all together do; -E2BIG: more than OWNER_LIST.
  */
 int vm_reader_list(struct vm_reader *r, struct vm_space *space, const struct vm_range *ranges,
 		   unsigned n, const struct vm_use *use);
@@ -303,7 +303,8 @@ static inline __attribute__((always_inline)) int vm_write_bytes(struct vm_writer
 /*
  * One access of `size` bytes (1, 2, 4 or 8), never torn or repeated. The first two move, the others
  * do not. -EINVAL: another size, or not aligned to it; -ERANGE: fewer bytes are left in the range
- * that it stands in; and the errors of a copy. Then nothing is changed, read or moved.
+ * that it stands in; and the errors of a copy. Then nothing is changed, read or moved. A writer's
+ * page is marked dirty by all of them, also where the exchange does not take place, as by the CPU.
  */
 int vm_read_once(struct vm_reader *r, size_t size, uint64_t *value);
 int vm_write_once(struct vm_writer *w, size_t size, uint64_t value);
@@ -311,10 +312,11 @@ int vm_write_once(struct vm_writer *w, size_t size, uint64_t value);
 /* An atomic load, sequentially consistent with the two below. */
 int vm_atomic_load(struct vm_io *io, size_t size, uint64_t *value);
 
-/* Puts `new` in the place of *old. -EAGAIN: something else is there, which *old is now. */
+/* Puts `new` in the place of *old, of which `size` bytes count. -EAGAIN: something else is there,
+ * which *old is now. */
 int vm_compare_exchange(struct vm_writer *w, size_t size, uint64_t *old, uint64_t new);
 
-/* Sets bits; *old (may be NULL) is what was there. */
+/* Sets bits; *old (may be NULL) is what was there. -ETIMEDOUT: others change it all the time. */
 int vm_fetch_or(struct vm_writer *w, size_t size, uint64_t bits, uint64_t *old);
 
 /* --- all at once ---------------------------------------------------------------------------- */

@@ -11,15 +11,16 @@ static int word_begin(struct vm_io *io, size_t size, struct piece *p)
 		return -EINVAL;
 	if (size > vm_io_left(io))
 		return -ERANGE;
+	if (io->at == io->end)
+		piece_next_range(io);
+	/* Pages are aligned, in the guest and here. */
+	if ((io->at & (size - 1)) != 0)
+		return -EINVAL;
+	if (size > io->end - io->at)
+		return -ERANGE;
 	err = piece_begin(io, size, p);
-	if (err != 0)
-		return err;
-	if ((hva_of(p->at).hva & (size - 1)) != 0)
-		err = -EINVAL;
-	else if (p->n < size)
-		err = -ERANGE;
-	if (err != 0)
-		piece_end(io, p, 0);
+	/* An aligned word lies in one page. */
+	ENSURES(err != 0 || p->n == size);
 	return err;
 }
 
@@ -94,6 +95,9 @@ int vm_compare_exchange(struct vm_writer *w, size_t size, uint64_t *old, uint64_
 	return err;
 }
 
+/* How often somebody else may come first. */
+#define TRIES 64
+
 int vm_fetch_or(struct vm_writer *w, size_t size, uint64_t bits, uint64_t *old)
 {
 	uint64_t was = 0;
@@ -101,10 +105,10 @@ int vm_fetch_or(struct vm_writer *w, size_t size, uint64_t bits, uint64_t *old)
 
 	if (err != 0)
 		return err;
-	do {
+	err = -EAGAIN;
+	for (unsigned i = 0; i < TRIES && err == -EAGAIN; i++)
 		err = vm_compare_exchange(w, size, &was, was | bits);
-	} while (err == -EAGAIN);
 	if (err == 0 && old != NULL)
 		*old = was;
-	return err;
+	return err == -EAGAIN ? -ETIMEDOUT : err;
 }

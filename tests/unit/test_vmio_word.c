@@ -231,8 +231,8 @@ static void test_list_owners(void)
 	vmio_gone(&r.io);
 	CU_ASSERT_EQUAL(vm_reader_list(&r, &vmio_space, wraps, 2, &vmio_use), -ERANGE);
 	CU_ASSERT_EQUAL(vm_reader_list(&r, &vmio_space, large, 2, &vmio_use), -ERANGE);
-	CU_ASSERT_EQUAL(vm_writer_list(&w, &vmio_space, many, OWNER_SLOTS + 1, &vmio_use), -E2BIG);
-	CU_ASSERT_EQUAL(vm_writer_list(&w, &vmio_space, many, OWNER_SLOTS, &vmio_use), 0);
+	CU_ASSERT_EQUAL(vm_writer_list(&w, &vmio_space, many, OWNER_LIST + 1, &vmio_use), -E2BIG);
+	CU_ASSERT_EQUAL(vm_writer_list(&w, &vmio_space, many, OWNER_LIST, &vmio_use), 0);
 	CU_ASSERT_EQUAL(vm_avail(&w), 0);
 	vmio_end();
 }
