@@ -137,7 +137,7 @@ static void complain(const char *text)
 	panic("the parties of a space: %s", text);
 }
 
-static unsigned audit(const struct owners *o, void (*report)(const char *text));
+static bool sound(const struct owners *o);
 
 int owner_claim(struct vm_space *space, uint64_t first, uint64_t end,
 		const struct owner_party *party, struct owner_slot **slot)
@@ -155,7 +155,7 @@ int owner_claim(struct vm_space *space, uint64_t first, uint64_t end,
 		err = claim(o, first, end, party, slot);
 		count = o->conflicts;
 	}
-	INVARIANT(audit(o, complain) == 0);
+	INVARIANT(sound(o));
 	spin_unlock(&o->lock);
 	if (__builtin_expect(err == -EBUSY, 0))
 		conflict_log(count);
@@ -194,7 +194,7 @@ int owner_claim_list(struct vm_space *space, const struct vm_range *ranges, unsi
 				    &slot);
 	if (err != 0)
 		release_all(o, party->id);
-	INVARIANT(audit(o, complain) == 0);
+	INVARIANT(sound(o));
 	count = o->conflicts;
 	spin_unlock(&o->lock);
 	if (err == -EBUSY)
@@ -259,12 +259,10 @@ static unsigned claims_copy(const struct owners *o, struct claim_copy copy[OWNER
 	return n;
 }
 
-static unsigned check(bool ok, const char *text, void (*report)(const char *text))
-{
-	if (!ok)
-		report(text);
-	return !ok;
-}
+/* What can be wrong, and how often it is. */
+struct verdict {
+	unsigned two, mixed, broken;
+};
 
 /* Too large for a stack. */
 static struct audit_room {
@@ -273,47 +271,62 @@ static struct audit_room {
 	struct vm_view all, rest;
 } audit_room = { .lock = SPINLOCK_INIT(LOCK_LEAF) };
 
-static unsigned audit_in(struct audit_room *room, const struct owners *o,
-			 void (*report)(const char *text))
+static struct verdict audit_in(struct audit_room *room, const struct owners *o)
 {
-	unsigned n = claims_copy(o, room->claims), wrong = 0;
+	unsigned n = claims_copy(o, room->claims);
+	struct verdict v = { 0 };
 
 	view_init(&room->all, 0, UINT64_MAX);
 	view_init(&room->rest, 0, UINT64_MAX);
 	for (unsigned i = 0; i < n; i++)
 		if (room->claims[i].alone)
-			wrong += check(
-				view_split(&room->rest, room->claims[i].first, room->claims[i].end),
-				"a byte has two parties that share with nobody", report);
+			v.two += !view_split(&room->rest, room->claims[i].first,
+					     room->claims[i].end);
 	for (unsigned i = 0; i < n; i++)
 		if (!room->claims[i].alone)
-			wrong += check(
-				view_has(&room->rest, room->claims[i].first, room->claims[i].end),
-				"a byte has a reader and a party that shares with nobody", report);
+			v.mixed += !view_has(&room->rest, room->claims[i].first,
+					     room->claims[i].end);
 	for (unsigned i = 0; i < n; i++)
 		if (room->claims[i].alone)
 			view_join(&room->rest, room->claims[i].first, room->claims[i].end);
-	return wrong + check(view_equal(&room->all, &room->rest),
-			     "what was taken out does not make a whole again", report);
+	v.broken = !view_equal(&room->all, &room->rest);
+	return v;
 }
 
 /* Under the space's lock. */
-static unsigned audit(const struct owners *o, void (*report)(const char *text))
+static struct verdict audit(const struct owners *o)
 {
-	unsigned wrong;
+	struct verdict v;
 
 	spin_lock(&audit_room.lock);
-	wrong = audit_in(&audit_room, o, report);
+	v = audit_in(&audit_room, o);
 	spin_unlock(&audit_room.lock);
-	return wrong;
+	return v;
+}
+
+static unsigned tell(struct verdict v, void (*report)(const char *text))
+{
+	for (unsigned i = 0; i < v.two; i++)
+		report("a byte has two parties that share with nobody");
+	for (unsigned i = 0; i < v.mixed; i++)
+		report("a byte has a reader and a party that shares with nobody");
+	if (v.broken != 0)
+		report("what was taken out does not make a whole again");
+	return v.two + v.mixed + v.broken;
+}
+
+/* Under the space's lock. */
+static bool sound(const struct owners *o)
+{
+	return tell(audit(o), complain) == 0;
 }
 
 unsigned owner_audit(struct vm_space *space, void (*report)(const char *text))
 {
-	unsigned wrong;
+	struct verdict v;
 
 	spin_lock(&space->owners.lock);
-	wrong = audit(&space->owners, report);
+	v = audit(&space->owners);
 	spin_unlock(&space->owners.lock);
-	return wrong;
+	return tell(v, report);
 }

@@ -17,7 +17,7 @@ int vm_page_mend(struct vm_space *space, gpa_t at, pt_attr_t want, unsigned flag
 			return -EFAULT;
 		return vm_space_fault(space, at, flags & VM_READ_ONLY_TOO ? PT_READ : right);
 	}
-	if ((hit.attr & PT_TRACKED) == 0 && (flags & VM_DEVICE) == 0)
+	if ((hit.attr & PT_TRACKED) == 0)
 		return -EFAULT;
 	/* It may be gone by now: the next walk sees that. */
 	if ((hit.attr & marks) != marks)

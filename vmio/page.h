@@ -18,7 +18,6 @@
 /* What the caller names when it wants more, or less, than the mapping's rights give. */
 #define VM_PRESENT	 (1u << 0) /* only what is there: brings no memory in */
 #define VM_READ_ONLY_TOO (1u << 1) /* writes to pages that are mapped, but not for writing */
-#define VM_DEVICE	 (1u << 2) /* untracked memory too, whose reads may have effects */
 
 /* What a page must have when bytes are written to it: that it was is marked beforehand. */
 #define VM_MARKS (PT_ACCESSED | PT_DIRTY)
@@ -46,12 +45,12 @@ static inline bool vm_page_unchanged(const struct vm_space *space, uint64_t gene
 }
 
 /* What vm_place is asked for: `want` is PT_READ or PT_WRITE, with VM_MARKS or without. A device's
- * registers are not memory, are not tracked, and have no reader that does not name VM_DEVICE. */
+ * registers are not tracked: they are no memory, and not in our linear map. */
 static inline pt_attr_t vm_page_needs(pt_attr_t want, unsigned flags)
 {
 	if ((want & PT_WRITE) != 0 && (flags & VM_READ_ONLY_TOO) != 0)
 		want &= ~PT_WRITE;
-	return want | (flags & VM_DEVICE ? 0 : PT_TRACKED);
+	return want | PT_TRACKED;
 }
 
 /* The bytes from `at` to the end of its page: they lie together. */

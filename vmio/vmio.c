@@ -4,10 +4,6 @@
 #include "vmio/piece.h"
 #include "vmio/virtual.h"
 
-/* Bytes after which a copy opens another epoch section of its own: enough that it costs nothing,
- * little enough that nobody waits long for memory. A page is copied in one. */
-#define SECTION (UINT64_C(64) << 10)
-
 #define NOWHERE UINT64_MAX
 
 static inline uint64_t smaller(uint64_t a, uint64_t b)
@@ -40,25 +36,6 @@ static __attribute__((noinline)) int find_page(struct vm_io *io)
 	return err;
 }
 
-static inline int begin(struct vm_io *io, uint64_t max, struct piece *p)
-{
-	int err = 0;
-
-	REQUIRES(epoch_inside() && max != 0 && vm_io_left(io) != 0);
-	REQUIRES(io->state == VM_IO_ACTIVE || io->state == VM_IO_HOST);
-	if (__builtin_expect(io->at == io->end, 0))
-		piece_next_range(io);
-	if (__builtin_expect(io->virt != NULL, 0)) {
-		p->n = smaller(max, io->end - io->at);
-		return virtual_piece(io, p);
-	}
-	if (!vm_io_ready(io, 1))
-		err = find_page(io);
-	p->at = vm_io_ptr(io);
-	p->n = smaller(max, io->limit - io->at);
-	return err;
-}
-
 /*
  * The page that follows, where it can be had without any effect: so that its copy does not wait for
  * a walk that waits for the stores of this one.
@@ -77,6 +54,20 @@ static void look_ahead(struct vm_io *io)
 	io->next.generation = generation;
 }
 
+/* Makes the page looked up ahead the page last used. Precondition: it is at io->at. False: a
+ * translation has been taken away since. */
+static bool use_next(struct vm_io *io)
+{
+	io->next.at = NOWHERE;
+	if (!vm_page_unchanged(io->space, io->next.generation))
+		return false;
+	io->low = io->at;
+	io->limit = io->at + smaller(io->next.room, io->end - io->at);
+	io->bias = io->next.bias;
+	io->generation = io->next.generation;
+	return true;
+}
+
 void *vm_io_look_beyond(struct vm_io *io, uint64_t n)
 {
 	if (n > io->limit - io->at)
@@ -88,14 +79,8 @@ void *vm_io_look_beyond(struct vm_io *io, uint64_t n)
 
 void *vm_io_look_next(struct vm_io *io, uint64_t n)
 {
-	io->next.at = NOWHERE;
-	/* A translation has been taken away since. */
-	if (!vm_page_unchanged(io->space, io->next.generation))
+	if (!use_next(io))
 		return vm_io_look(io, n);
-	io->low = io->at;
-	io->limit = io->at + smaller(io->next.room, io->end - io->at);
-	io->bias = io->next.bias;
-	io->generation = io->next.generation;
 	return n < io->limit - io->at ? vm_io_ptr(io) : vm_io_look_beyond(io, n);
 }
 
@@ -106,7 +91,23 @@ void *vm_io_look(struct vm_io *io, uint64_t n)
 
 int piece_begin(struct vm_io *io, uint64_t max, struct piece *p)
 {
-	return begin(io, max, p);
+	int err = 0;
+
+	REQUIRES(epoch_inside() && max != 0 && vm_io_left(io) != 0);
+	REQUIRES(io->state == VM_IO_ACTIVE || io->state == VM_IO_HOST);
+	if (__builtin_expect(io->at == io->end, 0))
+		piece_next_range(io);
+	if (__builtin_expect(io->virt != NULL, 0)) {
+		p->n = smaller(max, io->end - io->at);
+		return virtual_piece(io, p);
+	}
+	if (!vm_io_ready(io, 1))
+		err = io->at == io->next.at && use_next(io) ? 0 : find_page(io);
+	p->at = vm_io_ptr(io);
+	p->n = smaller(max, io->limit - io->at);
+	if (err == 0 && p->n == io->limit - io->at && io->limit != io->end)
+		look_ahead(io);
+	return err;
 }
 
 /* --- creation --------------------------------------------------------------------------------- */
@@ -287,198 +288,4 @@ void vm_io_skip(struct vm_io *io, uint64_t n)
 		io->at += step;
 		n -= step;
 	}
-}
-
-/* --- copies ----------------------------------------------------------------------------------- */
-
-/* Both sides of a piece; *n is what lies together on both. */
-static int copy_begin(struct vm_io *r, struct vm_io *w, struct piece p[2], uint64_t *n)
-{
-	int err = piece_begin(r, *n, &p[0]);
-
-	if (err != 0)
-		return err;
-	*n = p[0].n;
-	err = piece_begin(w, *n, &p[1]);
-	if (err != 0)
-		piece_end(r, &p[0], 0);
-	else
-		*n = p[1].n;
-	return err;
-}
-
-/* One piece. *n is how much of it was copied. */
-static int copy_piece(struct vm_io *r, struct vm_io *w, uint64_t *n)
-{
-	struct piece p[2];
-	uint64_t max = *n;
-	int err = copy_begin(r, w, p, n);
-
-	if (err != 0) {
-		*n = 0;
-		return err;
-	}
-	max = *n;
-	*n -= move_bytes(p[1].at, p[0].at, max);
-	piece_end(r, &p[0], *n);
-	piece_end(w, &p[1], *n);
-	return *n == max ? 0 : -EFAULT;
-}
-
-static int fill_piece(struct vm_io *w, uint8_t byte, uint64_t *n)
-{
-	struct piece p;
-	int err = piece_begin(w, *n, &p);
-
-	*n = 0;
-	if (err != 0)
-		return err;
-	*n = p.n - move_fill(p.at, byte, p.n);
-	piece_end(w, &p, *n);
-	return *n == p.n ? 0 : -EFAULT;
-}
-
-/* All of `len` bytes, from `r`, or `byte` when there is none. */
-static int transfer(struct vm_io *r, struct vm_io *w, uint8_t byte, uint64_t len, uint64_t *done)
-{
-	uint64_t some = 0;
-	int err = 0;
-
-	*done = 0;
-	if (len == 0)
-		return 0;
-	epoch_enter();
-	while (err == 0 && *done < len) {
-		uint64_t n = len - *done;
-
-		if (__builtin_expect(some >= SECTION, 0)) {
-			epoch_exit();
-			epoch_enter();
-			some = 0;
-		}
-		err = r != NULL ? copy_piece(r, w, &n) : fill_piece(w, byte, &n);
-		*done += n;
-		some += n;
-	}
-	epoch_exit();
-	return err;
-}
-
-int vm_copy(struct vm_reader *r, struct vm_writer *w, uint64_t max, uint64_t *copied)
-{
-	uint64_t done;
-	int err = transfer(&r->io, &w->io, 0, smaller(smaller(vm_remain(r), vm_avail(w)), max),
-			   &done);
-
-	if (copied != NULL)
-		*copied = done;
-	return err;
-}
-
-int vm_fill(struct vm_writer *w, uint8_t byte, uint64_t len, uint64_t *filled)
-{
-	uint64_t done;
-	int err = transfer(NULL, &w->io, byte, smaller(vm_avail(w), len), &done);
-
-	if (filled != NULL)
-		*filled = done;
-	return err;
-}
-
-/* One piece in or out, `mine` being ours. -E2BIG: it does not all lie together, nothing is done. */
-static inline int only_piece(struct vm_io *io, void *mine, size_t len, bool writes)
-{
-	struct piece p = { 0 };
-	int err;
-
-	if (__builtin_expect(len == 0 || len > io->end - io->at, 0))
-		return -E2BIG;
-	epoch_enter();
-	err = begin(io, len, &p);
-	if (__builtin_expect(err == 0, 1)) {
-		if (p.n < len)
-			err = -E2BIG;
-		else if (move_bytes(writes ? p.at : mine, writes ? mine : p.at, len) != 0)
-			err = -EFAULT;
-		piece_end(io, &p, err == 0 ? len : 0);
-	}
-	epoch_exit();
-	return err;
-}
-
-/* The same for several pieces: all or nothing. */
-static __attribute__((noinline)) int read_pieces(struct vm_reader *r, void *dst, size_t len)
-{
-	struct vm_writer to = vm_writer_host(dst, len);
-	struct vm_reader from = *r;
-	uint64_t done;
-	int err;
-
-	if (len > vm_remain(r))
-		return -ERANGE;
-	err = transfer(&from.io, &to.io, 0, len, &done);
-	if (err == 0)
-		*r = from;
-	return err;
-}
-
-static __attribute__((noinline)) int write_pieces(struct vm_writer *w, const void *src, size_t len)
-{
-	struct vm_reader from = vm_reader_host(src, len);
-	struct vm_writer to = *w;
-	uint64_t done;
-	int err;
-
-	if (len > vm_avail(w))
-		return -ERANGE;
-	err = transfer(&from.io, &to.io, 0, len, &done);
-	if (err == 0)
-		*w = to;
-	return err;
-}
-
-int vm_read_rest(struct vm_reader *r, void *dst, size_t len)
-{
-	int err = only_piece(&r->io, dst, len, false);
-
-	return err == -E2BIG ? read_pieces(r, dst, len) : err;
-}
-
-int vm_write_rest(struct vm_writer *w, const void *src, size_t len)
-{
-	/* Only read from. */
-	int err = only_piece(&w->io, (void *)(uintptr_t)src, len, true);
-
-	return err == -E2BIG ? write_pieces(w, src, len) : err;
-}
-
-int vm_read_guest(struct vm_space *space, gpa_t at, void *dst, size_t len, const struct vm_use *use)
-{
-	struct vm_reader r;
-	int err = vm_reader_guest(&r, space, at, len, use);
-
-	if (err == 0)
-		err = vm_io_activate(&r.io);
-	if (err != 0)
-		return err;
-	err = vm_read_bytes(&r, dst, len);
-	vm_io_dispose(&r.io);
-	vm_io_remove(&r.io);
-	return err;
-}
-
-int vm_write_guest(struct vm_space *space, gpa_t at, const void *src, size_t len,
-		   const struct vm_use *use)
-{
-	struct vm_writer w;
-	int err = vm_writer_guest(&w, space, at, len, use);
-
-	if (err == 0)
-		err = vm_io_activate(&w.io);
-	if (err != 0)
-		return err;
-	err = vm_write_bytes(&w, src, len);
-	vm_io_dispose(&w.io);
-	vm_io_remove(&w.io);
-	return err;
 }

@@ -41,13 +41,13 @@
 #include "vmio/owner.h"
 
 /* This reader shares with nobody, as a writer. (The other flags are in vmio/page.h.) */
-#define VM_ALONE (1u << 3)
+#define VM_ALONE (1u << 2)
 
 /* The place in the code that uses a guest's memory, and what it may do beyond the usual. Outlives
  * the readers and writers that it is given to. */
 struct vm_use {
 	const char *who; /* for the log: "console", "loader" */
-	unsigned flags;	 /* VM_PRESENT, VM_READ_ONLY_TOO, VM_DEVICE, VM_ALONE */
+	unsigned flags;	 /* VM_PRESENT, VM_READ_ONLY_TOO, VM_ALONE */
 };
 
 enum vm_io_state {
@@ -185,13 +185,6 @@ static inline int vm_io_seek(struct vm_io *io, uint64_t offset)
 
 /* --- copies --------------------------------------------------------------------------------- */
 
-/*
- * Copies min(left of r, left of w, max) bytes; both move by exactly what was copied, which is in
- * *copied (may be NULL) in every case. Also -EBUSY: guest-virtual memory that somebody else uses.
- * Precondition, here and below: active. No lock held that the space's fault handler takes.
- */
-int vm_copy(struct vm_reader *r, struct vm_writer *w, uint64_t max, uint64_t *copied);
-
 /* Fills with a byte, as vm_copy. */
 int vm_fill(struct vm_writer *w, uint8_t byte, uint64_t len, uint64_t *filled);
 
@@ -260,6 +253,34 @@ void *vm_io_look(struct vm_io *io, uint64_t n);
 static inline __attribute__((always_inline)) void *vm_io_find(struct vm_io *io, uint64_t n)
 {
 	return __builtin_constant_p(n) && n <= 8 ? vm_io_look_here(io, n) : vm_io_look(io, n);
+}
+
+/* vm_copy where the bytes do not lie together on both sides; len is that of the copy. */
+int vm_copy_rest(struct vm_reader *r, struct vm_writer *w, uint64_t len, uint64_t *copied);
+
+/*
+ * Copies min(left of r, left of w, max) bytes; both move by exactly what was copied, which is in
+ * *copied (may be NULL) in every case. Also -EBUSY: guest-virtual memory that somebody else uses,
+ * or that the copy itself uses on its other side.
+ * Precondition, here and above: active. No lock held that the space's fault handler takes.
+ */
+static inline int vm_copy(struct vm_reader *r, struct vm_writer *w, uint64_t max, uint64_t *copied)
+{
+	uint64_t n = vm_remain(r) < vm_avail(w) ? vm_remain(r) : vm_avail(w), done;
+	int err = 0;
+
+	n = n < max ? n : max;
+	if (vm_io_ready(&r->io, n) && vm_io_ready(&w->io, n)) {
+		done = n - move_any(vm_io_ptr(&w->io), vm_io_ptr(&r->io), n);
+		r->io.at += done;
+		w->io.at += done;
+		err = done == n ? 0 : -EFAULT;
+	} else {
+		err = vm_copy_rest(r, w, n, &done);
+	}
+	if (copied != NULL)
+		*copied = done;
+	return err;
 }
 
 /* Copies out or in, all or nothing for the cursor: -ERANGE (fewer than `len` bytes left) and the

@@ -115,12 +115,31 @@ static int run_read(struct command_call *call)
 	return 0;
 }
 
+/* Writes n bytes; *done of them are written also where it fails. */
+static int write_bytes(struct guest *g, uint64_t at, const uint8_t *bytes, uint64_t n,
+		       uint64_t *done)
+{
+	static const struct vm_use use = { .who = "console write" };
+	struct vm_reader from = vm_reader_host(bytes, n);
+	struct vm_writer to;
+	int err = vm_writer_guest(&to, &g->space, gpa(at), n, &use);
+
+	*done = 0;
+	if (err == 0)
+		err = vm_io_activate(&to.io);
+	if (err != 0)
+		return err;
+	err = vm_copy(&from, &to, n, done);
+	vm_io_dispose(&to.io);
+	vm_io_remove(&to.io);
+	return err;
+}
+
 static int run_write(struct command_call *call)
 {
 	struct guest *g = command_guest(call, call->argv[1]);
-	static const struct vm_use use = { .who = "console write" };
 	uint8_t bytes[WRITE_MAX];
-	uint64_t at;
+	uint64_t at, done;
 	int n, err;
 
 	if (g == NULL)
@@ -134,16 +153,22 @@ static int run_write(struct command_call *call)
 			call, n,
 			"write: '%s': expected 1 to %d bytes as pairs of hexadecimal digits",
 			call->argv[3], WRITE_MAX);
-	err = vm_write_guest(&g->space, gpa(at), bytes, (size_t)n, &use);
+	err = write_bytes(g, at, bytes, (uint64_t)n, &done);
+	if (err != 0 && done != 0)
+		return command_error(call, err,
+				     "write: %llu bytes are written, 0x%llx cannot be (%s)",
+				     (ull)done, (ull)(at + done), err_name(err));
 	return err != 0 ? copy_failed(call, at, "written", err) : 0;
 }
 
-/* How much a command has changed. */
+/* How much a command has changed, once the hypervisor's own copies know it, too: one that had begun
+ * before goes on with the pages that were there. */
 static void pages_changed(struct command_call *call, const struct guest *g, uint64_t pages,
 			  const char *how)
 {
 	struct json j;
 
+	epoch_wait();
 	if (!call->json) {
 		print_to(call->out, "%llu %s\n", (ull)pages, how);
 		return;

@@ -10,6 +10,7 @@
 #include "hv/hv.h"
 #include "mm/frame_alloc.h"
 #include "mm/kspace.h"
+#include "vmio/owner.h"
 
 typedef unsigned long long ull;
 
@@ -160,6 +161,7 @@ static int run_audit(struct command_call *call)
 		if (g == NULL)
 			continue;
 		vm_audit(&g->space, &a, audit_report);
+		a.violations += owner_audit(&g->space, audit_report);
 		audit_row(call, g->config.name, a.nodes, a.leaves[1] + a.leaves[2] + a.leaves[3],
 			  a.violations);
 		sum += a.violations;

@@ -623,6 +623,22 @@ def console_refuses_nonsense(s):
     assert not s.machine.wait(30 * s.slow), "failures were forgotten"
 
 
+@case(beds=TCG + VMX, guests=[("touch", "mem=16M \"%s\"" % TOUCH)])
+def a_write_stops_at_the_page_that_may_not_be_written(s):
+    s.expect(r"touch\| touch: done 3 pages")
+    s.do("map touch 0x900000+8K")
+    s.do("protect touch 0x901000+4K r")
+    s.do("dirty touch")
+    answer = s.fails("write touch 0x900ffd aabbccddee")
+    assert "3 bytes are written" in answer and "0x901000 cannot be" in answer, answer
+    assert "0x901000" in s.fails("write touch 0x901000 11")
+    assert "aa bb cc" in "".join(s.do("read touch 0x900ffd 3"))
+    assert "00 00" in "".join(s.do("read touch 0x901000 2"))
+    dirty = "\n".join(s.do("dirty touch"))
+    assert "000000900000-000000901000" in dirty and "901000-" not in dirty, dirty
+    s.do("audit")
+
+
 # --- bad input ----------------------------------------------------------------------------------
 
 def elf(segments, entry=0x8000, cut=None, patch=()):

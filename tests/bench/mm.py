@@ -29,7 +29,10 @@ GOALS = {
     "W8.write4k": (1.05, None, None), "W8.write4k.2m": (1.05, None, None),
     "W8.read1m": (1.05, None, None), "W8.read1m.2m": (1.05, None, None),
     "W8.write1m": (1.05, None, None), "W8.write1m.2m": (1.05, None, None),
-    "W8.owner": (None, 12, None), "W8.virtual8": (None, 60, None),
+    "W8.read4k.off": (1.05, None, None), "W8.copy64": (1.6, None, None),
+    "W8.copy4k": (1.05, None, None),
+    "W8.owner": (None, 12, None), "W8.owner.others": (None, 12, None),
+    "W8.virtual8": (None, 60, None), "W8.virtual8.once": (None, 60, None),
     "W7.2T": (2.1, None, None), "W9.pair0": (2.6, None, 45), "W9.pair9": (6.5, None, None),
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "tests/host/arena.h"
+#include "tests/host/fault.h"
 #include "tests/unit/vmio_world.h"
 #include "vmio/virtual.h"
 
@@ -143,6 +144,28 @@ static void test_fault_of_the_other_side(void)
 	vmio_end();
 }
 
+/* Our own memory, too, is read with care: what cannot be read leaves the reader as it was. */
+static void test_unreadable(void)
+{
+	struct vm_reader r = vm_reader_host((const void *)8, 600);
+	static uint8_t bytes[600];
+	struct vm_writer w;
+	uint64_t n;
+
+	host_fault_catch();
+	for (unsigned i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, 8), -EFAULT);
+		CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, 500), -EFAULT);
+		CU_ASSERT_EQUAL(vm_read_rest(&r, bytes, 500), -EFAULT);
+		CU_ASSERT_EQUAL(vm_remain(&r), 600);
+	}
+	w = vm_writer_of(&bytes);
+	CU_ASSERT_EQUAL(vm_copy(&r, &w, 600, &n), -EFAULT);
+	CU_ASSERT(n == 0 && vm_remain(&r) == 600 && vm_avail(&w) == 600);
+	CU_ASSERT_EQUAL(vm_copy_rest(&r, &w, 600, &n), -EFAULT);
+	CU_ASSERT(n == 0 && vm_remain(&r) == 600 && vm_avail(&w) == 600);
+}
+
 /* A word that is refused has no effect at all. */
 static void test_refused_word(void)
 {
@@ -174,5 +197,6 @@ void suite_vmio_life(void)
 	CU_add_test(s, "host has no owner", test_host_has_no_owner);
 	CU_add_test(s, "virtual alone", test_virtual_alone);
 	CU_add_test(s, "fault of the other side", test_fault_of_the_other_side);
+	CU_add_test(s, "unreadable", test_unreadable);
 	CU_add_test(s, "refused word", test_refused_word);
 }

@@ -11,6 +11,7 @@
 #include "base/x86/regs.h"
 #include "ept/stage2.h"
 #include "mm/frame_alloc.h"
+#include "mm/frame_block.h"
 #include "tests/bench/mm/bench.h"
 #include "vmio/virtual.h"
 
@@ -34,51 +35,76 @@ static void must(bool ok)
 		panic("a copy failed");
 }
 
-/* The block is mapped in parts, which are not tracked then. */
-static const struct vm_use use_part = { .who = "bench", .flags = VM_DEVICE };
+#define PARTS 512 /* of a block that is split */
 
-static struct frame *block;
+static struct frame *frames[BENCH_PAGES];
 
-static void memory_take(void)
+/* 1 GiB that lies together in the host. */
+static struct frame *memory_take(void)
 {
-	block = frame_alloc(FRAME_ORDER_1G, FRAME_GUEST, 0);
+	struct frame *block = frame_alloc(FRAME_ORDER_1G, FRAME_GUEST, 0);
+
 	must(block != NULL);
 	region = frame_bytes(block);
 	must(vm_space_init(&space, &ept_ops) == 0);
+	must(frame_split(block) == 0);
+	return block;
 }
 
-static void ready(void)
+static void map_all(uint64_t n)
 {
-	must(vm_reader_guest(&reader, &space, gpa(BENCH_VA), SIZE_1G / 2, &use_part) == 0 &&
+	struct vm_cursor c;
+	uint64_t done;
+
+	must(vm_cursor_open(&c, &space, gpa(BENCH_VA), gpa(BENCH_VA + SIZE_1G), VM_CHANGE) == 0);
+	must(vm_map_frames(&c, frames, n, RW, &done) == 0);
+	vm_cursor_close(&c);
+}
+
+static void map_small(void)
+{
+	struct frame *block = memory_take();
+
+	for (uint64_t i = 0; i < BLOCKS; i++)
+		must(frame_split(block + i * PARTS) == 0);
+	for (uint64_t i = 0; i < BENCH_PAGES; i++)
+		frames[i] = block + i;
+	map_all(BENCH_PAGES);
+}
+
+static void map_large(void)
+{
+	struct frame *block = memory_take();
+
+	for (uint64_t i = 0; i < BLOCKS; i++)
+		frames[i] = block + i * PARTS;
+	map_all(BLOCKS);
+}
+
+static void reader_ready(void)
+{
+	must(vm_reader_guest(&reader, &space, gpa(BENCH_VA), SIZE_1G, &use) == 0 &&
 	     vm_io_activate(&reader.io) == 0);
-	must(vm_writer_guest(&writer, &space, gpa(BENCH_VA + SIZE_1G / 2), SIZE_1G / 2,
-			     &use_part) == 0 &&
+	epoch_enter();
+}
+
+static void writer_ready(void)
+{
+	must(vm_writer_guest(&writer, &space, gpa(BENCH_VA), SIZE_1G, &use) == 0 &&
 	     vm_io_activate(&writer.io) == 0);
 	epoch_enter();
 }
 
-static void open_all(struct vm_cursor *c)
-{
-	must(vm_cursor_open(c, &space, gpa(BENCH_VA), gpa(BENCH_VA + SIZE_1G), VM_CHANGE) == 0);
-}
-
-/* The second half lies where the first does, so that reads and writes have the same limit. */
-static hpa_t block_at(uint64_t i)
-{
-	return hpa_add(frame_hpa(block), i % (BLOCKS / 2) * SIZE_2M);
-}
-
 static void in_small(void)
 {
-	struct vm_cursor c;
+	map_small();
+	reader_ready();
+}
 
-	memory_take();
-	open_all(&c);
-	for (uint64_t i = 0; i < BENCH_PAGES; i++)
-		must(vm_map_untracked(&c, hpa_add(block_at(i / 512), i % 512 * PAGE_SIZE),
-				      PAGE_SIZE, RW) == 0);
-	vm_cursor_close(&c);
-	ready();
+static void in_small_w(void)
+{
+	map_small();
+	writer_ready();
 }
 
 /* Other workloads have written to the memory before. */
@@ -90,24 +116,34 @@ static void in_small_zeros(void)
 
 static void in_large(void)
 {
-	struct vm_cursor c;
+	map_large();
+	reader_ready();
+}
 
-	memory_take();
-	open_all(&c);
-	for (uint64_t i = 0; i < BLOCKS; i++)
-		must(vm_map_untracked(&c, block_at(i), SIZE_2M, RW) == 0);
-	vm_cursor_close(&c);
-	ready();
+static void in_large_w(void)
+{
+	map_large();
+	writer_ready();
+}
+
+static void space_gone(void)
+{
+	vm_space_destroy(&space);
+	epoch_drain();
 }
 
 static void gone(void)
 {
 	epoch_exit();
 	vm_io_dispose(&reader.io);
+	space_gone();
+}
+
+static void gone_w(void)
+{
+	epoch_exit();
 	vm_io_dispose(&writer.io);
-	vm_space_destroy(&space);
-	frame_put(block);
-	epoch_drain();
+	space_gone();
 }
 
 /* --- words ------------------------------------------------------------------------------------ */
@@ -145,12 +181,11 @@ static void limit_read_page(void)
 	bench_sink = sum;
 }
 
-/* Random addresses: below 512 MiB. */
 static uint64_t random_at(uint64_t i)
 {
 	const uint32_t *at = bench_lookups();
 
-	return (uint64_t)at[i] % (BENCH_PAGES / 2) * PAGE_SIZE + at[i] % 512 * 8;
+	return (uint64_t)at[i] * PAGE_SIZE + at[i] % 512 * 8;
 }
 
 static void read_random(void)
@@ -250,6 +285,8 @@ static void limit_write(struct shape s)
 			copy(region + at, buffer, s.size);
 }
 
+#define SHAPE_512 ((struct shape){ 512, 64 * PAGE_SIZE, UINT64_C(1) << 28 })
+
 #define BULK(name, shape)                \
 	static void read_##name(void)    \
 	{                                \
@@ -271,6 +308,80 @@ static void limit_write(struct shape s)
 BULK(64, SHAPE_64)
 BULK(4k, SHAPE_4K)
 BULK(1m, SHAPE_1M)
+BULK(512, SHAPE_512)
+
+/* Over the ends of pages: each copy is two pieces. */
+#define OFF 64
+
+static void read_4k_off(void)
+{
+	struct shape s = SHAPE_4K;
+
+	for (uint64_t done = 0; done < s.total; done += s.window) {
+		must(vm_io_seek(&reader.io, OFF) == 0);
+		for (uint64_t at = 0; at < s.window; at += s.size)
+			must(vm_read_bytes(&reader, buffer, s.size) == 0);
+	}
+}
+
+static void limit_r_4k_off(void)
+{
+	struct shape s = SHAPE_4K;
+
+	for (uint64_t done = 0; done < s.total; done += s.window)
+		for (uint64_t at = 0; at < s.window; at += s.size)
+			copy(buffer, region + OFF + at, s.size);
+}
+
+/* With vm_copy, of a size that is not known beforehand. */
+static void copy_all(struct shape s)
+{
+	struct vm_writer w = vm_writer_of(&buffer);
+	volatile uint64_t size = s.size;
+
+	for (uint64_t done = 0; done < s.total; done += s.window) {
+		must(vm_io_seek(&reader.io, 0) == 0);
+		for (uint64_t at = 0; at < s.window; at += s.size) {
+			must(vm_io_seek(&w.io, 0) == 0);
+			must(vm_copy(&reader, &w, size, NULL) == 0);
+		}
+	}
+}
+
+static void copy_64(void)
+{
+	copy_all(SHAPE_64);
+}
+
+static void copy_4k(void)
+{
+	copy_all(SHAPE_4K);
+}
+
+/* Cold: at random places of 1 GiB, aligned to their size. */
+#define COLD(name, size, places, ops)                                                           \
+	static void cold_##name(void)                                                           \
+	{                                                                                       \
+		const uint32_t *at = bench_lookups();                                           \
+		for (uint64_t i = 0; i < (ops); i++) {                                          \
+			must(vm_io_seek(&reader.io, at[i] % (places) * (SIZE_1G / (places))) == \
+			     0);                                                                \
+			must(vm_read_bytes(&reader, buffer, size) == 0);                        \
+		}                                                                               \
+	}                                                                                       \
+	static void limit_cold_##name(void)                                                     \
+	{                                                                                       \
+		const uint32_t *at = bench_lookups();                                           \
+		for (uint64_t i = 0; i < (ops); i++)                                            \
+			copy(buffer, region + at[i] % (places) * (SIZE_1G / (places)), size);   \
+	}
+
+#define COLD_64 (BENCH_LOOKUPS / 2)
+#define COLD_4K (BENCH_LOOKUPS / 8)
+#define COLD_1M UINT64_C(2048)
+COLD(64, SMALL, BENCH_PAGES, COLD_64)
+COLD(4k, PAGE_SIZE, BENCH_PAGES, COLD_4K)
+COLD(1m, SIZE_2M / 2, 1024, COLD_1M)
 
 /* --- owners ----------------------------------------------------------------------------------- */
 
@@ -290,10 +401,24 @@ static void space_only(void)
 	must(vm_space_init(&space, &ept_ops) == 0);
 }
 
-static void space_gone(void)
+#define OTHERS 8
+static struct vm_reader others[OTHERS];
+
+/* Elsewhere. */
+static void space_others(void)
 {
-	vm_space_destroy(&space);
-	epoch_drain();
+	space_only();
+	for (unsigned i = 0; i < OTHERS; i++)
+		must(vm_reader_guest(&others[i], &space, gpa(SIZE_1G + i * PAGE_SIZE), PAGE_SIZE,
+				     &use) == 0 &&
+		     vm_io_activate(&others[i].io) == 0);
+}
+
+static void space_others_gone(void)
+{
+	for (unsigned i = 0; i < OTHERS; i++)
+		vm_io_dispose(&others[i].io);
+	space_gone();
 }
 
 /* --- guest-virtual ---------------------------------------------------------------------------- */
@@ -311,7 +436,7 @@ static void in_virtual(void)
 	struct vm_cursor c;
 
 	must(vm_space_init(&space, &ept_ops) == 0);
-	open_all(&c);
+	must(vm_cursor_open(&c, &space, gpa(BENCH_VA), gpa(BENCH_VA + SIZE_1G), VM_CHANGE) == 0);
 	for (unsigned level = 0; level <= 4; level++) {
 		struct frame *f = frame_alloc(FRAME_ORDER_4K, FRAME_GUEST, ALLOC_ZERO);
 		uint64_t *table = frame_bytes(f);
@@ -355,9 +480,28 @@ static void read_virtual(void)
 	bench_sink = sum;
 }
 
-#define COPIES_64 (WORDS / 4)
-#define COPIES_4K UINT64_C(262144)
-#define COPIES_1M UINT64_C(2048)
+/* As an emulated instruction does: nothing is known of the tables, and it claims what it reads. */
+static void read_virtual_once(void)
+{
+	uint64_t sum = 0, value;
+
+	for (uint64_t i = 0; i < CLAIMS; i++) {
+		struct vm_reader r;
+
+		virt.pages = (struct guest_pages){ 0 };
+		vm_reader_virtual(&r, &space, gva(VIRTUAL + i % 512 * 8), 8, &virt, &use);
+		must(vm_io_activate(&r.io) == 0);
+		must(vm_read_val(&r, &value) == 0);
+		vm_io_dispose(&r.io);
+		sum += value;
+	}
+	bench_sink = sum;
+}
+
+#define COPIES_64  (WORDS / 4)
+#define COPIES_4K  UINT64_C(262144)
+#define COPIES_1M  UINT64_C(2048)
+#define COPIES_512 (UINT64_C(1) << 19)
 
 const struct work copy_works[] = {
 	{ "limit.W8.read8", NULL, WORDS, in_small, limit_read_page, gone },
@@ -369,22 +513,38 @@ const struct work copy_works[] = {
 	{ "limit.W8.write4k", NULL, COPIES_4K, in_small, limit_w_4k, gone },
 	{ "limit.W8.read1m", NULL, COPIES_1M, in_small, limit_r_1m, gone },
 	{ "limit.W8.write1m", NULL, COPIES_1M, in_small, limit_w_1m, gone },
+	{ "limit.W8.read512", NULL, COPIES_512, in_small, limit_r_512, gone },
+	{ "limit.W8.read4k.off", NULL, COPIES_4K, in_small, limit_r_4k_off, gone },
+	{ "limit.W8.cold64", NULL, COLD_64, in_small, limit_cold_64, gone },
+	{ "limit.W8.cold4k", NULL, COLD_4K, in_small, limit_cold_4k, gone },
+	{ "limit.W8.cold1m", NULL, COLD_1M, in_small, limit_cold_1m, gone },
 	{ "W8.read8", "limit.W8.read8", WORDS, in_small, read_page, gone },
-	{ "W8.write8", "limit.W8.read8", WORDS, in_small, write_page, gone },
+	{ "W8.write8", "limit.W8.read8", WORDS, in_small_w, write_page, gone_w },
 	{ "W8.random8", "limit.W8.random8", BENCH_LOOKUPS, in_small, read_random, gone },
 	{ "W8.chained8", "limit.W8.chained8", BENCH_LOOKUPS, in_small_zeros, read_chained, gone },
 	{ "W8.read64", "limit.W8.read64", COPIES_64, in_small, read_64, gone },
-	{ "W8.write64", "limit.W8.write64", COPIES_64, in_small, write_64, gone },
+	{ "W8.write64", "limit.W8.write64", COPIES_64, in_small_w, write_64, gone_w },
 	{ "W8.read64.2m", "limit.W8.read64", COPIES_64, in_large, read_64, gone },
 	{ "W8.read4k", "limit.W8.read4k", COPIES_4K, in_small, read_4k, gone },
 	{ "W8.read4k.2m", "limit.W8.read4k", COPIES_4K, in_large, read_4k, gone },
-	{ "W8.write4k", "limit.W8.write4k", COPIES_4K, in_small, write_4k, gone },
-	{ "W8.write4k.2m", "limit.W8.write4k", COPIES_4K, in_large, write_4k, gone },
+	{ "W8.write4k", "limit.W8.write4k", COPIES_4K, in_small_w, write_4k, gone_w },
+	{ "W8.write4k.2m", "limit.W8.write4k", COPIES_4K, in_large_w, write_4k, gone_w },
 	{ "W8.read1m", "limit.W8.read1m", COPIES_1M, in_small, read_1m, gone },
 	{ "W8.read1m.2m", "limit.W8.read1m", COPIES_1M, in_large, read_1m, gone },
-	{ "W8.write1m", "limit.W8.write1m", COPIES_1M, in_small, write_1m, gone },
-	{ "W8.write1m.2m", "limit.W8.write1m", COPIES_1M, in_large, write_1m, gone },
+	{ "W8.write1m", "limit.W8.write1m", COPIES_1M, in_small_w, write_1m, gone_w },
+	{ "W8.write1m.2m", "limit.W8.write1m", COPIES_1M, in_large_w, write_1m, gone_w },
+	{ "limit.W8.write512", NULL, COPIES_512, in_small, limit_w_512, gone },
+	{ "W8.write512", "limit.W8.write512", COPIES_512, in_small_w, write_512, gone_w },
+	{ "W8.read512", "limit.W8.read512", COPIES_512, in_small, read_512, gone },
+	{ "W8.read4k.off", "limit.W8.read4k.off", COPIES_4K, in_small, read_4k_off, gone },
+	{ "W8.copy64", "limit.W8.read64", COPIES_64, in_small, copy_64, gone },
+	{ "W8.copy4k", "limit.W8.read4k", COPIES_4K, in_small, copy_4k, gone },
+	{ "W8.cold64", "limit.W8.cold64", COLD_64, in_small, cold_64, gone },
+	{ "W8.cold4k", "limit.W8.cold4k", COLD_4K, in_small, cold_4k, gone },
+	{ "W8.cold1m", "limit.W8.cold1m", COLD_1M, in_small, cold_1m, gone },
 	{ "W8.owner", NULL, CLAIMS, space_only, owners, space_gone },
+	{ "W8.owner.others", NULL, CLAIMS, space_others, owners, space_others_gone },
 	{ "W8.virtual8", NULL, CLAIMS, in_virtual, read_virtual, virtual_gone },
+	{ "W8.virtual8.once", NULL, CLAIMS, in_virtual, read_virtual_once, virtual_gone },
 	{ 0 },
 };
