@@ -57,6 +57,9 @@ struct hv_backend {
 	 * caller's). */
 	void (*inject)(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error);
 
+	/* What the guest's CR2 is from its next entry on. */
+	void (*set_cr2)(struct vcpu *v, uint64_t cr2);
+
 	/* Whole state, for reports. On the vCPU's own CPU, or after release on any. */
 	void (*get)(struct vcpu *v, struct vcpu_state_full *out);
 

@@ -104,17 +104,23 @@ static enum next on_msr_write(struct vcpu *v, const struct vm_exit *exit)
 	return skip(v, exit);
 }
 
+static __attribute__((noinline)) enum next on_string_io(struct vcpu *v, const struct vm_exit *exit)
+{
+	int err = string_io(v, exit);
+
+	if (err == 0)
+		return NEXT_ENTER;
+	return err == -EAGAIN ? NEXT_SWITCH : stop(v, exit);
+}
+
 static enum next on_port(struct vcpu *v, const struct vm_exit *exit)
 {
 	unsigned bits = 8u * exit->io.size;
 	uint64_t mask = UINT32_MAX >> (32 - bits);
 	uint64_t *rax = &v->gpr[GPR_RAX];
 
-	if (exit->io.string) {
-		if (string_io(v, exit) != 0)
-			return stop(v, exit);
-		return NEXT_ENTER;
-	}
+	if (exit->io.string)
+		return on_string_io(v, exit);
 	if (exit->io.in) {
 		uint32_t value = guest_port_in(v->guest, exit->io.port, exit->io.size);
 

@@ -42,6 +42,9 @@ struct vm_exit {
 			uint16_t port;
 			uint8_t size; /* 1, 2, 4 */
 			bool in, string, rep;
+			/* INS, OUTS: of the address, 16, 32 or 64 bits, and the number of the
+			 * segment (ES, CS, SS, DS, FS, GS); `bits` 0: the CPU does not say */
+			uint8_t bits, segment;
 		} io;
 		struct { /* EXIT_CR */
 			uint8_t cr, gpr;

@@ -2,6 +2,7 @@
 #include "hv/fpu.h"
 
 #include "base/err.h"
+#include "base/x86/cpuid.h"
 #include "base/x86/percpu.h"
 #include "base/x86/regs.h"
 #include "hv/cpuid.h"
@@ -18,11 +19,14 @@
 #define XCR0_AVX512  0xe0
 
 static struct vcpu *owner[MAX_CPUS];
+/* No guest is shown protection keys in CPUID, but nothing keeps one from CR4.PKE. */
+static bool has_pkru;
 
 int fpu_create(struct vcpu *v)
 {
 	uint8_t *area;
 
+	has_pkru = (cpuid_leaf(7, 0).ecx >> 3 & 1) != 0;
 	v->fpu = frame_alloc(0, FRAME_KERNEL, ALLOC_ZERO);
 	if (v->fpu == NULL)
 		return -ENOMEM;
@@ -57,6 +61,32 @@ static void restore_debug(const struct vcpu *v)
 	__asm__ volatile("mov %0, %%dr6" ::"r"(v->dr[4]));
 }
 
+/* The instructions are there only with CR4.PKE, which Nestling itself does not use. */
+static uint32_t pkru_read(void)
+{
+	uint64_t cr4 = cr4_read();
+	uint32_t value;
+
+	cr4_write(cr4 | CR4_PKE);
+	__asm__ volatile("rdpkru" : "=a"(value) : "c"(0) : "rdx");
+	cr4_write(cr4);
+	return value;
+}
+
+static void pkru_write(uint32_t value)
+{
+	uint64_t cr4 = cr4_read();
+
+	cr4_write(cr4 | CR4_PKE);
+	__asm__ volatile("wrpkru" ::"a"(value), "c"(0), "d"(0) : "memory");
+	cr4_write(cr4);
+}
+
+uint32_t fpu_pkru(const struct vcpu *v)
+{
+	return owner[v->cpu] == v && v->cpu == cpu_id() && has_pkru ? pkru_read() : v->pkru;
+}
+
 /* All of the state, whatever the guest has switched on: it may switch on more later. */
 static void save(struct vcpu *v)
 {
@@ -64,6 +94,8 @@ static void save(struct vcpu *v)
 	uint64_t mask = guest_xcr0_mask();
 
 	save_debug(v);
+	if (has_pkru)
+		v->pkru = pkru_read();
 	if (mask == 0) {
 		__asm__ volatile("fxsave64 (%0)" ::"r"(area) : "memory");
 		return;
@@ -82,6 +114,8 @@ static void restore(const struct vcpu *v)
 	uint64_t mask = guest_xcr0_mask();
 
 	restore_debug(v);
+	if (has_pkru)
+		pkru_write(v->pkru);
 	if (mask == 0) {
 		__asm__ volatile("fxrstor64 (%0)" ::"r"(area) : "memory");
 		return;

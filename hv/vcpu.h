@@ -33,6 +33,7 @@ struct vcpu_seg {
 struct vcpu_state_full {
 	uint64_t rip, rflags, rsp;
 	uint64_t cr0, cr2, cr3, cr4, efer, dr7;
+	uint64_t pdpte[4]; /* PAE paging on Intel; else 0 */
 	struct vcpu_seg cs, ds, es, fs, gs, ss, tr, ldtr, gdtr, idtr;
 };
 
@@ -55,6 +56,7 @@ struct vcpu {
 	struct frame *fpu;     /* the guest's FPU state while another vCPU runs */
 	uint64_t xcr0;	       /* likewise */
 	uint64_t dr[5];	       /* DR0 to DR3 and DR6, likewise */
+	uint32_t pkru;	       /* likewise */
 	struct vm_exit last;   /* the exit that stopped it, for reports */
 	struct list link;      /* in its CPU's run queue, guarded by that queue's lock */
 };

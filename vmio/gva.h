@@ -20,23 +20,29 @@
  * Marks are set from the top down, and only when the whole translation has been allowed. Where an
  * entry changes between, those above it may be left marked, as the CPU leaves them too.
  *
- * Not done: shadow stacks, linear-address masking, AMD's reserved bit 8 in upper entries.
+ * AMD differs from Intel in two ways. PAE paging has no registers for its four top entries under
+ * nested paging: they are read in memory at each walk, and reserved bits in them are found there.
+ * (APM vol. 2, 15.25) And bit 8 of the topmost entries in long mode is reserved. (5.3)
+ *
+ * Not done: shadow stacks, linear-address masking.
  */
 #ifndef VMIO_GVA_H
 #define VMIO_GVA_H
 
 #include "base/addr.h"
+#include "base/x86/regs.h"
 #include "mm/vm_space.h"
 
 /* The registers of a vCPU that decide. Values that its CPU could have; see the preconditions. */
 struct gva_mode {
 	uint64_t cr0, cr3, cr4;
 	uint64_t efer;	     /* LMA says that it is in long mode, not LME */
-	uint64_t pdpte[4];   /* PAE paging only: as loaded at MOV CR3, see gva_load_pdptes */
+	uint64_t pdpte[4];   /* PAE paging, not `amd`: as loaded at MOV CR3, see gva_load_pdptes */
 	uint32_t pkru, pkrs; /* with CR4.PKE, CR4.PKS */
 	uint8_t maxphyaddr;  /* 32 to 52: the guest's CPUID 80000008 */
 	bool rflags_ac;	     /* counts with CR4.SMAP */
 	bool gib_pages;	     /* has pages of 1 GiB: the guest's CPUID 80000001 EDX bit 26 */
+	bool amd;	     /* AMD's rules under nested paging, see below */
 };
 
 enum gva_kind {
@@ -89,6 +95,14 @@ struct gva_trace {
 	unsigned n;
 	struct gva_step steps[GVA_MAX_LEVELS];
 };
+
+/* In long mode: are the bits above the address all like its highest one? (SDM vol. 1, 3.3.7.1) */
+static inline bool gva_canonical(const struct gva_mode *m, uint64_t va)
+{
+	unsigned unused = m->cr4 & CR4_LA57 ? 64 - 57 : 64 - 48;
+
+	return (uint64_t)((int64_t)(va << unused) >> unused) == va;
+}
 
 /*
  * Translates `at`, a linear address: segments and the 20 bits of real mode are behind the caller.

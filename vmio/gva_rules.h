@@ -23,6 +23,7 @@
 #define E_A	  (UINT64_C(1) << 5)
 #define E_D	  (UINT64_C(1) << 6)
 #define E_PS	  (UINT64_C(1) << 7)
+#define E_G	  (UINT64_C(1) << 8)
 #define E_NX	  (UINT64_C(1) << 63)
 #define E_ADDRESS UINT64_C(0x000ffffffffff000)
 
@@ -40,14 +41,15 @@
 /* The tables of a mode. */
 struct gva_rules {
 	const struct gva_mode *mode;
-	uint64_t root;	   /* the topmost table in memory; of PAE paging not known yet */
-	uint64_t reserved; /* bits reserved in every entry */
-	unsigned top;	   /* level of the topmost table */
-	unsigned skip;	   /* steps before it that are not in memory: 1 with PAE paging */
-	unsigned bits;	   /* of the address for each level */
-	unsigned size;	   /* of an entry, in bytes */
-	unsigned pages;	   /* levels at which PS makes a page: bit `level` */
-	unsigned no_pages; /* levels at which PS is reserved */
+	uint64_t root;	     /* the topmost table in memory; of PAE paging not known yet */
+	uint64_t reserved;   /* bits reserved in every entry */
+	unsigned top;	     /* level of the topmost table */
+	unsigned skip;	     /* steps before it that are not in memory: 1 with PAE paging */
+	unsigned bits;	     /* of the address for each level */
+	unsigned size;	     /* of an entry, in bytes */
+	unsigned pages;	     /* levels at which PS makes a page: bit `level` */
+	unsigned no_pages;   /* levels at which PS is reserved */
+	unsigned no_globals; /* levels at which G is */
 };
 
 static inline bool gva_long_mode(const struct gva_mode *m)
@@ -85,6 +87,7 @@ static inline void gva_rules_long(struct gva_rules *r)
 	r->top = r->mode->cr4 & CR4_LA57 ? 5 : 4;
 	r->root = r->mode->cr3 & E_ADDRESS;
 	r->pages = 1u << 2 | (r->mode->gib_pages ? 1u << 3 : 0);
+	r->no_globals = r->mode->amd ? 1u << 4 | 1u << 5 : 0;
 	r->no_pages = 1u << 4 | 1u << 5 | (r->mode->gib_pages ? 0 : 1u << 3);
 }
 
@@ -131,6 +134,8 @@ static inline bool gva_entry_reserved(const struct gva_rules *r, unsigned level,
 
 	if ((r->no_pages >> level & 1) != 0)
 		reserved |= E_PS;
+	if ((r->no_globals >> level & 1) != 0)
+		reserved |= E_G;
 	if (gva_is_page(r, level, value))
 		reserved |= gva_page_reserved(r, level);
 	return (value & reserved) != 0;
@@ -140,14 +145,6 @@ static inline bool gva_entry_reserved(const struct gva_rules *r, unsigned level,
 static inline bool gva_pdpte_reserved(const struct gva_mode *m, uint64_t value)
 {
 	return (value & (BITS(2, 1) | BITS(8, 5) | ~BITS(m->maxphyaddr - 1, 0))) != 0;
-}
-
-/* Are the bits above the address all like its highest one? (SDM vol. 1, 3.3.7.1) */
-static inline bool gva_canonical(const struct gva_mode *m, uint64_t va)
-{
-	unsigned unused = m->cr4 & CR4_LA57 ? 64 - 57 : 64 - 48;
-
-	return (uint64_t)((int64_t)(va << unused) >> unused) == va;
 }
 
 /* --- what may be done: `user` of an access is false when it is implicit --- */

@@ -39,6 +39,7 @@
 #define RFLAGS_IF    (1ul << 9)
 #define RFLAGS_DF    (1ul << 10)
 #define RFLAGS_VM    (1ul << 17)
+#define RFLAGS_AC    (1ul << 18)
 
 /* Selectors of Nestling's GDT (base/x86/percpu.c). */
 #define SEL_CODE 0x08

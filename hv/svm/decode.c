@@ -24,6 +24,8 @@ static void decode_ioio(const struct vmcb *b, struct vm_exit *exit)
 	exit->io.in = (info & 1) != 0;
 	exit->io.string = (info >> 2 & 1) != 0;
 	exit->io.rep = (info >> 3 & 1) != 0;
+	/* Not every CPU names the segment of a string instruction. */
+	exit->io.bits = 0;
 }
 
 static void decode_exception(const struct vmcb *b, uint64_t code, struct vm_exit *exit)

@@ -198,6 +198,11 @@ static void svm_inject(struct vcpu *v, uint8_t vector, bool has_error, uint32_t 
 				 (has_error ? SVM_EVENT_ERROR : 0) | (uint64_t)error << 32;
 }
 
+static void svm_set_cr2(struct vcpu *v, uint64_t cr2)
+{
+	svm_vmcb(v)->cr2 = cr2;
+}
+
 static uint64_t svm_cr4(struct vcpu *v)
 {
 	return svm_vmcb(v)->cr4;
@@ -228,6 +233,7 @@ const struct hv_backend svm_backend = {
 	.reset = svm_reset,
 	.run = svm_run,
 	.inject = svm_inject,
+	.set_cr2 = svm_set_cr2,
 	.get = svm_get,
 	.msr_read = svm_msr_read,
 	.msr_write = svm_msr_write,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /* Exit reasons of VT-x in our words. (SDM vol. 3, chapter 28 and appendix C) */
+#include "base/x86/msr.h"
 #include "hv/vmx/vmcs.h"
 #include "hv/vmx/vmx.h"
 
@@ -57,6 +58,13 @@ static void decode_exception(struct vm_exit *exit)
 		__asm__ volatile("mov %0, %%dr6" ::"r"(exit->info1 | 0xffff0ff0));
 }
 
+/* (SDM vol. 3, table 28-12) */
+static void decode_string(uint32_t info, struct vm_exit *exit)
+{
+	exit->io.bits = (uint8_t)(16u << (info >> 7 & 3));
+	exit->io.segment = info >> 15 & 7;
+}
+
 static void decode_io(struct vm_exit *exit)
 {
 	uint64_t q = exit->info1;
@@ -67,6 +75,9 @@ static void decode_io(struct vm_exit *exit)
 	exit->io.in = (q >> 3 & 1) != 0;
 	exit->io.string = (q >> 4 & 1) != 0;
 	exit->io.rep = (q >> 5 & 1) != 0;
+	exit->io.bits = 0;
+	if (exit->io.string && (msr_read(MSR_VMX_BASIC) >> 54 & 1) != 0)
+		decode_string((uint32_t)vmcs_read(VMCS_INSTRUCTION), exit);
 }
 
 static void decode_cr(struct vm_exit *exit)
@@ -192,6 +203,8 @@ void vmx_decode_exit(struct vcpu *v, struct vm_exit *exit)
 void vmx_inject(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
 	(void)v;
+	/* Real mode has no error codes, and the entry would be refused. (SDM vol. 3, 27.2.1.3) */
+	has_error = has_error && (vmcs_read(VMCS_GUEST_CR0) & CR0_PE) != 0;
 	vmcs_write(VMCS_ENTRY_INTR,
 		   vector | INTR_EXCEPTION | INTR_VALID | (has_error ? INTR_ERROR : 0));
 	if (has_error)

@@ -4,9 +4,9 @@
 #include "base/string.h"
 #include "base/x86/msr.h"
 #include "hv/msr.h"
+#include "hv/paging.h"
 #include "hv/vmx/vmcs.h"
 #include "hv/vmx/vmx.h"
-#include "vmio/vmio.h"
 
 enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
 
@@ -55,7 +55,7 @@ void vmx_reset(struct vcpu *v, uint32_t entry)
 
 	memset(v->gpr, 0, sizeof(v->gpr));
 	memset(x->lazy, 0, sizeof(x->lazy));
-	x->cr8 = 0;
+	x->cr8 = x->cr2 = 0;
 	for (unsigned seg = SEG_ES; seg < SEG_LDTR; seg++)
 		write_segment(seg, 0, ACCESS_DATA);
 	write_segment(SEG_CS, entry & ~0xffffu, ACCESS_CODE);
@@ -77,6 +77,10 @@ static struct vcpu_seg read_segment(unsigned seg)
 {
 	uint32_t access = (uint32_t)vmcs_read(VMCS_GUEST_ES_ACCESS + 2 * seg);
 
+	/* One that holds nothing may keep any attributes. */
+	if ((access & ACCESS_UNUSABLE) != 0)
+		access = 0;
+
 	return (struct vcpu_seg){
 		.selector = (uint16_t)vmcs_read(VMCS_GUEST_ES + 2 * seg),
 		.attr = (uint16_t)((access & 0xff) | (access >> 4 & 0xf00)),
@@ -90,6 +94,12 @@ static uint64_t guest_cr0(void)
 	return (vmcs_read(VMCS_GUEST_CR0) & ~CR0_OWNED) | (vmcs_read(VMCS_CR0_SHADOW) & CR0_OWNED);
 }
 
+/* Does the CPU translate by the four registers? */
+static bool pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
+{
+	return (cr0 & CR0_PG) != 0 && (cr4 & CR4_PAE) != 0 && (efer & EFER_LME) == 0;
+}
+
 static void read_state(struct vcpu *v, struct vcpu_state_full *out)
 {
 	*out = (struct vcpu_state_full){
@@ -97,6 +107,7 @@ static void read_state(struct vcpu *v, struct vcpu_state_full *out)
 		.rflags = vmcs_read(VMCS_GUEST_RFLAGS),
 		.rsp = vmcs_read(VMCS_GUEST_RSP),
 		.cr0 = guest_cr0(),
+		.cr2 = ((struct vmx_vcpu *)v->backend)->cr2,
 		.cr3 = vmcs_read(VMCS_GUEST_CR3),
 		.cr4 = (vmcs_read(VMCS_GUEST_CR4) & ~CR4_OWNED) |
 		       (vmcs_read(VMCS_CR4_SHADOW) & CR4_OWNED),
@@ -111,6 +122,8 @@ static void read_state(struct vcpu *v, struct vcpu_state_full *out)
 		.ldtr = read_segment(SEG_LDTR),
 		.tr = read_segment(SEG_TR),
 	};
+	for (unsigned i = 0; pae_paging(out->cr0, out->cr4, out->efer) && i < 4; i++)
+		out->pdpte[i] = vmcs_read(VMCS_GUEST_PDPTE0 + 2 * i);
 	out->gdtr.base = vmcs_read(VMCS_GUEST_GDTR_BASE);
 	out->gdtr.limit = (uint32_t)vmcs_read(VMCS_GUEST_GDTR_LIMIT);
 	out->idtr.base = vmcs_read(VMCS_GUEST_IDTR_BASE);
@@ -209,29 +222,29 @@ static void general_protection(struct vcpu *v)
 	vmx_inject(v, 13, true, 0);
 }
 
-/* PAE paging outside long mode: the CPU takes the four top entries from the VMCS. */
+/* The CPU takes the four top entries of PAE paging from the VMCS. Where there is no memory all bits
+ * read as ones, which is reserved. False: #GP. */
 static bool load_pdptes(struct vcpu *v)
 {
-	uint64_t entry[4], cr3 = vmcs_read(VMCS_GUEST_CR3) & 0xffffffe0;
-	static const struct vm_use use = { .who = "PAE registers" };
+	struct gva_mode mode = {
+		.cr3 = vmcs_read(VMCS_GUEST_CR3),
+		.maxphyaddr = guest_maxphyaddr(),
+	};
 
-	if (vm_read_guest(&v->guest->space, gpa(cr3), entry, sizeof(entry), &use) != 0)
+	if (gva_load_pdptes(&v->guest->space, &mode) != 0)
 		return false;
 	for (unsigned i = 0; i < 4; i++)
-		vmcs_write(VMCS_GUEST_PDPTE0 + 2 * i, entry[i]);
+		vmcs_write(VMCS_GUEST_PDPTE0 + 2 * i, mode.pdpte[i]);
 	return true;
 }
 
 /* Long mode goes on and off with PG. False: #GP. */
-static bool switch_paging(struct vcpu *v, uint64_t value)
+static bool switch_paging(uint64_t value)
 {
 	uint64_t efer = vmcs_read(VMCS_GUEST_EFER), entry = vmcs_read(VMCS_ENTRY);
-	bool on = (value & CR0_PG) != 0, pae = (vmcs_read(VMCS_GUEST_CR4) & CR4_PAE) != 0;
-	bool long_mode = on && (efer & EFER_LME) != 0;
+	bool long_mode = (value & CR0_PG) != 0 && (efer & EFER_LME) != 0;
 
-	if (long_mode && !pae)
-		return false;
-	if (on && !long_mode && pae && !load_pdptes(v))
+	if (long_mode && (vmcs_read(VMCS_GUEST_CR4) & CR4_PAE) == 0)
 		return false;
 	vmcs_write(VMCS_GUEST_EFER, long_mode ? efer | EFER_LMA : efer & ~EFER_LMA);
 	vmcs_write(VMCS_ENTRY, long_mode ? entry | ENTRY_LONG : entry & ~(uint64_t)ENTRY_LONG);
@@ -240,12 +253,16 @@ static bool switch_paging(struct vcpu *v, uint64_t value)
 
 static bool cr0_write_guest(struct vcpu *v, uint64_t value)
 {
-	uint64_t old = guest_cr0();
+	uint64_t old = guest_cr0(), cr4 = vmcs_read(VMCS_GUEST_CR4);
 
 	if (value > UINT32_MAX || ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) ||
 	    ((value & CR0_NW) != 0 && (value & CR0_CD) == 0))
 		return false;
-	if (((value ^ old) & CR0_PG) != 0 && !switch_paging(v, value))
+	/* (SDM vol. 3, 4.4.1) */
+	if (((value ^ old) & (CR0_PG | CR0_CD | CR0_NW)) != 0 &&
+	    pae_paging(value, cr4, vmcs_read(VMCS_GUEST_EFER)) && !load_pdptes(v))
+		return false;
+	if (((value ^ old) & CR0_PG) != 0 && !switch_paging(value))
 		return false;
 	vmcs_write(VMCS_CR0_SHADOW, value);
 	/* Its caching is the machine's; NE is what VMX insists on. */

@@ -287,11 +287,14 @@ static void vmx_run(struct vcpu *v, struct vm_exit *exit, uint64_t deadline)
 		load_lazy_msrs(c, v);
 	vmcs_write(VMCS_GUEST_RIP, v->rip);
 	set_timer(deadline);
+	if (cr2_read() != x->cr2)
+		cr2_write(x->cr2);
 	c->kicked = 0;
 	__asm__ volatile("" ::: "memory");
 	if (vm_space_activate(&v->guest->space))
 		invept(ept_caps()->invept_single ? INVEPT_SINGLE : INVEPT_ALL, x->eptp);
 	result = vmx_enter(v->gpr, x->launched, &c->kicked);
+	x->cr2 = cr2_read();
 	vm_space_leave(&v->guest->space);
 	if (result == 0) {
 		x->launched = true;
@@ -319,6 +322,11 @@ static uint64_t vmx_cr4(struct vcpu *v)
 	return (vmcs_read(VMCS_GUEST_CR4) & ~CR4_OWNED) | (vmcs_read(VMCS_CR4_SHADOW) & CR4_OWNED);
 }
 
+static void vmx_set_cr2(struct vcpu *v, uint64_t cr2)
+{
+	((struct vmx_vcpu *)v->backend)->cr2 = cr2;
+}
+
 static unsigned vmx_cpl(struct vcpu *v)
 {
 	/* DPL of SS is the privilege level in every mode. */
@@ -339,6 +347,7 @@ const struct hv_backend vmx_backend = {
 	.reset = vmx_reset_here,
 	.run = vmx_run,
 	.inject = vmx_inject,
+	.set_cr2 = vmx_set_cr2,
 	.get = vmx_get,
 	.msr_read = vmx_msr_read,
 	.msr_write = vmx_msr_write,

@@ -18,6 +18,7 @@ struct vmx_vcpu {
 	bool launched; /* on that CPU, since the last VMCLEAR */
 	bool born;     /* its controls have been written */
 	uint64_t cr8;
+	uint64_t cr2; /* the VMCS does not have it */
 	uint64_t lazy[LAZY_MSRS];
 	uint64_t eptp;
 };

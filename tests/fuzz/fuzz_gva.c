@@ -28,6 +28,7 @@ static struct gva_mode take_mode(struct input *in)
 
 	m.rflags_ac = flags & 1;
 	m.gib_pages = flags >> 1 & 1;
+	m.amd = flags >> 15 & 1;
 	m.maxphyaddr = (uint8_t)(32 + (flags >> 2) % 21);
 	if ((m.efer & EFER_LMA) != 0) {
 		m.cr0 |= CR0_PG;

@@ -56,7 +56,21 @@ static struct gva_mode some_mode(uint64_t *seed)
 		.maxphyaddr = phys[random_below(seed, sizeof(phys))],
 		.rflags_ac = random >> 60 & 1,
 		.gib_pages = random >> 61 & 1,
+		.amd = random >> 62 & 1,
 	};
+}
+
+/* The four top entries of PAE paging, in registers, or with AMD's rules in memory. */
+static void put_pdptes(uint64_t *seed, struct gva_mode *m)
+{
+	uint64_t table = m->cr3 & UINT64_C(0xffffffe0);
+
+	for (unsigned i = 0; i < 4; i++) {
+		m->pdpte[i] = some_page(seed) | (once(seed, 16) ? 0 : G_P) |
+			      (once(seed, 16) ? random_next(seed) : 0);
+		if (m->amd && table < GVA_WORLD_PAGES * PAGE_SIZE)
+			gva_world_put(table + 8 * i, 8, m->pdpte[i]);
+	}
 }
 
 /* Entries along the path of `va`, each leading to the next. */
@@ -68,9 +82,7 @@ static void put_path(uint64_t *seed, struct gva_mode *m, uint64_t va)
 	uint64_t table = m->cr3;
 
 	if (!lma && !old) {
-		for (unsigned i = 0; i < 4; i++)
-			m->pdpte[i] = some_page(seed) | (once(seed, 16) ? 0 : G_P) |
-				      (once(seed, 16) ? random_next(seed) : 0);
+		put_pdptes(seed, m);
 		table = m->pdpte[va >> 30 & 3];
 	}
 	for (unsigned level = top; level >= 1; level--) {

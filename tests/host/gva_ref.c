@@ -69,7 +69,7 @@ static bool reserved_high(enum kind kind, unsigned bit, const struct gva_mode *m
 	return bit >= m->maxphyaddr;
 }
 
-/* Tables 4-4 to 4-20 of the SDM, vol. 3. */
+/* Tables 4-4 to 4-20 of the SDM, vol. 3; figures 5-9 to 5-30 of the APM, vol. 2. */
 static bool reserved_bit(enum kind kind, unsigned bit, const struct gva_mode *m)
 {
 	unsigned pse36 = m->maxphyaddr > 40 ? 40 : m->maxphyaddr;
@@ -82,6 +82,7 @@ static bool reserved_bit(enum kind kind, unsigned bit, const struct gva_mode *m)
 		return bit == 21 || (between(bit, 13, 20) && bit - 13 + 32 >= pse36);
 	case PML5E:
 	case PML4E:
+		return bit == 7 || (bit == 8 && m->amd) || reserved_high(kind, bit, m);
 	case PDPTE_TABLE:
 		return bit == 7 || reserved_high(kind, bit, m);
 	case PDPTE_PAGE:
@@ -327,7 +328,7 @@ static struct gva_result walk(const struct gva_ref_memory *memory, const struct 
 		unsigned indexes = kind == PAE_PDPTE ? 4 : old ? 1024 : 512;
 		uint64_t at = table + (va >> index_shift(kind)) % indexes * bytes, value;
 
-		if (kind == PAE_PDPTE)
+		if (kind == PAE_PDPTE && !m->amd)
 			value = m->pdpte[va >> 30 & 3];
 		else if (!load(memory, at, bytes, &value))
 			return stage2(at, PT_READ);

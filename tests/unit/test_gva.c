@@ -314,6 +314,60 @@ static void test_pdpte_registers(void)
 	end();
 }
 
+/* AMD under nested paging: what is in memory counts, at each walk, reserved bits included. */
+static void test_pdptes_in_memory(void)
+{
+	const struct gva_shape *s = &gva_shapes[3];
+	uint64_t at = 0x20 + 8 * (GVA_SHAPE_VA >> 30 & 3), good;
+	struct gva_mode m;
+
+	begin();
+	m = gva_shape_build(s);
+	m.amd = true;
+	good = m.pdpte[GVA_SHAPE_VA >> 30 & 3];
+	memset(m.pdpte, 0xff, sizeof(m.pdpte));
+	CU_ASSERT_EQUAL(look(&m, GVA_SHAPE_VA, GVA_READ, true), GVA_PAGE_FAULT);
+	CU_ASSERT_EQUAL(got.error, 4);
+	gva_world_put(at, 8, good);
+	CU_ASSERT_EQUAL(look(&m, GVA_SHAPE_VA, GVA_READ, true), GVA_OK);
+	CU_ASSERT_EQUAL(gva_world_get(at, 8), good);
+	for (unsigned bit = 1; bit < 64; bit++) {
+		bool bad = (bit >= 1 && bit <= 2) || (bit >= 5 && bit <= 8) || bit >= 46;
+
+		gva_world_put(at, 8, good ^ UINT64_C(1) << bit);
+		look(&m, GVA_SHAPE_VA, GVA_READ, true);
+		CU_ASSERT_EQUAL(got.outcome == GVA_PAGE_FAULT && got.error == 13, bad);
+	}
+	m.cr3 = GVA_WORLD_PAGES * PAGE_SIZE;
+	CU_ASSERT_EQUAL(look(&m, GVA_SHAPE_VA, GVA_READ, true), GVA_WALK_STAGE2);
+	CU_ASSERT_EQUAL(got.gpa.gpa, m.cr3 + 8 * (GVA_SHAPE_VA >> 30 & 3));
+	end();
+}
+
+/* Bit 8 in entries that are no pages: AMD reserves it at the top of long mode alone. */
+static void test_amd_global_bit(void)
+{
+	begin();
+	for (unsigned i = 0; i < 2 * GVA_SHAPES; i++) {
+		const struct gva_shape *s = &gva_shapes[i / 2];
+		struct gva_mode m = gva_shape_build(s);
+
+		if (s->efer == 0)
+			continue;
+		m.amd = i % 2 == 1;
+		for (unsigned level = s->top; level >= s->leaf; level--) {
+			uint64_t at = gva_shape_entry(s, level), value = gva_shape_value(s, level);
+
+			gva_world_put(at, 8, value | 1 << 8);
+			look(&m, GVA_SHAPE_VA, GVA_READ, true);
+			CU_ASSERT_EQUAL(got.outcome, m.amd && level >= 4 ? GVA_PAGE_FAULT : GVA_OK);
+			CU_ASSERT_EQUAL(got.error, m.amd && level >= 4 ? 13 : 0);
+			gva_world_put(at, 8, value);
+		}
+	}
+	end();
+}
+
 /* As MOV CR3 checks them: absent ones may be anything, present ones have no reserved bits. */
 static void test_load_pdptes(void)
 {
@@ -419,6 +473,8 @@ void suite_gva(void)
 	CU_add_test(s, "canonical addresses", test_canonical);
 	CU_add_test(s, "narrow addresses", test_narrow_addresses);
 	CU_add_test(s, "PDPTE registers", test_pdpte_registers);
+	CU_add_test(s, "PDPTEs in memory", test_pdptes_in_memory);
+	CU_add_test(s, "bit 8 of upper entries", test_amd_global_bit);
 	CU_add_test(s, "loading of PDPTEs", test_load_pdptes);
 	CU_add_test(s, "trace", test_trace);
 	CU_add_test(s, "misuse", test_misuse);
