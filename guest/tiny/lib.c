@@ -230,7 +230,13 @@ int tiny_trap(const struct trap_frame *f, uint64_t cr2)
 			hypercall(HC_EXIT, 255, 0, 0);
 	}
 	catch_armed = 0;
-	trap = (struct trap_info){ .error = f->error, .rip = f->rip, .cr2 = cr2, .cs = f->cs };
+	trap = (struct trap_info){ .error = f->error,
+				   .rip = f->rip,
+				   .cr2 = cr2,
+				   .cs = f->cs,
+				   .rcx = f->rcx,
+				   .rsi = f->rsi,
+				   .rdi = f->rdi };
 	return (int)f->vector;
 }
 

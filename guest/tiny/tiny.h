@@ -53,7 +53,7 @@ struct trap_frame {
 };
 
 struct trap_info {
-	uint64_t error, rip, cr2, cs;
+	uint64_t error, rip, cr2, cs, rcx, rsi, rdi;
 };
 extern struct trap_info trap;
 

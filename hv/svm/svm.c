@@ -178,6 +178,9 @@ static void svm_run(struct vcpu *v, struct vm_exit *exit, uint64_t deadline)
 	struct vmcb *b = s->vmcb;
 
 	(void)deadline; /* the host's timer ends the guest */
+	/* VMRUN loads it, but not on every emulator. */
+	if (cr2_read() != b->cr2)
+		cr2_write(b->cr2);
 	b->rip = v->rip;
 	b->rax = v->gpr[GPR_RAX];
 	__asm__ volatile("clgi" ::: "memory");

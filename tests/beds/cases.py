@@ -1124,3 +1124,14 @@ def changes_at_random_under_three_spinning_cpus(s):
     s.do("stop touch")
     assert s.until(lambda: memory(s)["guest"] == memory(s)["stage2-table"] == 0), memory(s)
     s.quit()
+
+
+# --- guest-virtual addresses --------------------------------------------------------------------
+
+@case(beds=ALL, guests=[("string", "mem=16M")])
+def strings_of_ports_are_as_the_cpu_has_them(s):
+    """INS and OUTS to memory that the CPU would refuse: the hypervisor does them, the guest cannot tell."""
+    s.expect(r"string\| string: pass \d+ checks")
+    s.finished("string")
+    s.sound()
+    s.quit()
