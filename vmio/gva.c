@@ -163,17 +163,26 @@ static enum gva_outcome set_marks(struct walk *w)
 	return GVA_OK;
 }
 
+/* Of a page of 1 << shift bytes. */
+static uint64_t page_base(const struct gva_rules *r, const struct gva_step *leaf, unsigned shift)
+{
+	uint64_t base = leaf->value & E_ADDRESS & ~((UINT64_C(1) << shift) - 1);
+
+	/* PSE-36 */
+	if (r->size == 4 && leaf->level == 2)
+		base |= (leaf->value >> 13 & 0xff) << 32;
+	return base;
+}
+
 static void found(struct walk *w)
 {
 	const struct gva_step *leaf = last_step(w);
-	uint64_t size = UINT64_C(1) << gva_level_shift(&w->rules, leaf->level);
-	uint64_t base = leaf->value & E_ADDRESS & ~(size - 1);
+	unsigned shift = gva_level_shift(&w->rules, leaf->level);
+	uint64_t offset = w->va & ((UINT64_C(1) << shift) - 1);
 
-	if (w->rules.size == 4 && leaf->level == 2)
-		base |= (leaf->value >> 13 & 0xff) << 32;
-	w->out->page_size = size;
+	w->out->page_size = UINT64_C(1) << shift;
 	w->out->rights = w->rights;
-	w->out->gpa = gpa(base | (w->va & (size - 1)));
+	w->out->gpa = gpa(page_base(&w->rules, leaf, shift) | offset);
 }
 
 static enum gva_outcome walk(struct walk *w)
@@ -291,4 +300,52 @@ int gva_load_pdptes(struct vm_space *space, struct gva_mode *mode)
 	for (unsigned i = 0; err == 0 && i < 4; i++)
 		mode->pdpte[i] = pdpte[i];
 	return err;
+}
+
+/* --- what entries say --------------------------------------------------------------------- */
+
+static pt_attr_t entry_attr(uint64_t value)
+{
+	return (value & E_W ? PT_WRITE : 0) | (value & E_U ? PT_USER : 0) |
+	       (value & E_NX ? 0 : PT_EXEC) | (value & E_A ? PT_ACCESSED : 0) |
+	       (value & E_D ? PT_DIRTY : 0);
+}
+
+static void decode_page(const struct gva_rules *r, const struct gva_step *step,
+			struct gva_entry *out)
+{
+	unsigned shift = gva_level_shift(r, step->level);
+
+	out->is = GVA_ENTRY_PAGE;
+	out->to = gpa(page_base(r, step, shift));
+	out->size = UINT64_C(1) << shift;
+	out->has |= PT_DIRTY;
+	if (gva_long_mode(r->mode))
+		out->key = (int)(step->value >> 59 & 15);
+}
+
+struct gva_entry gva_decode(const struct gva_mode *mode, const struct gva_step *step)
+{
+	struct gva_entry out = { .is = GVA_ENTRY_TABLE, .key = -1 };
+	struct gva_rules r;
+	bool pdpte, reserved;
+
+	REQUIRES((mode->cr0 & CR0_PG) != 0);
+	gva_rules_init(&r, mode);
+	pdpte = r.skip != 0 && step->level > r.top;
+	reserved = pdpte ? gva_pdpte_reserved(mode, step->value)
+			 : gva_entry_reserved(&r, step->level, step->value);
+	if (!pdpte && (step->value & E_P) != 0)
+		out.has = PT_WRITE | PT_USER | PT_ACCESSED;
+	if (out.has != 0 && r.size == 8 && (mode->efer & EFER_NXE) != 0)
+		out.has |= PT_EXEC;
+	if ((step->value & E_P) == 0 || reserved)
+		out.is = reserved && (step->value & E_P) != 0 ? GVA_ENTRY_RESERVED
+							      : GVA_ENTRY_ABSENT;
+	else if (!pdpte && gva_is_page(&r, step->level, step->value))
+		decode_page(&r, step, &out);
+	else
+		out.to = gpa(step->value & E_ADDRESS);
+	out.attr = entry_attr(step->value) & out.has;
+	return out;
 }

@@ -96,6 +96,21 @@ struct gva_trace {
 	struct gva_step steps[GVA_MAX_LEVELS];
 };
 
+/* What an entry says. */
+struct gva_entry {
+	enum { GVA_ENTRY_ABSENT, GVA_ENTRY_RESERVED, GVA_ENTRY_TABLE, GVA_ENTRY_PAGE } is;
+	gpa_t to;      /* TABLE, PAGE: where that is */
+	uint64_t size; /* PAGE: in bytes */
+	/* Of PT_WRITE, PT_EXEC, PT_USER, PT_ACCESSED, PT_DIRTY; `has`: those that an entry of this
+	 * kind has at all; an absent one has none. One without PT_EXEC in `has` does not forbid
+	 * execution. */
+	pt_attr_t attr, has;
+	int key; /* PAGE in long mode: its protection key, 0 to 15; else -1 */
+};
+
+/* Decodes a step of a walk with `mode`. Precondition: paging is on, the step is of such a walk. */
+struct gva_entry gva_decode(const struct gva_mode *mode, const struct gva_step *step);
+
 /* In long mode: are the bits above the address all like its highest one? (SDM vol. 1, 3.3.7.1) */
 static inline bool gva_canonical(const struct gva_mode *m, uint64_t va)
 {

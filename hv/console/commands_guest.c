@@ -178,14 +178,24 @@ static int run_exits(struct command_call *call)
 	return 0;
 }
 
-/* Brings a guest to rest for the time of a look at it; true: it has to go on afterwards. One that
- * has just ended may still be on its way out of its CPU. */
-static bool rest(struct guest *g)
+bool command_rest(struct guest *g)
 {
 	bool running = atomic_load(&g->state) == GUEST_RUNNING;
 
+	/* One that has just ended may still be on its way out of its CPU. */
 	hv_pause(g);
 	return running;
+}
+
+int command_vcpu(struct command_call *call, int arg, const struct guest *g, unsigned *id)
+{
+	uint64_t number;
+
+	if (parse_u64(call->argv[arg], &number) != 0 || number >= g->config.vcpus)
+		return command_error(call, -EINVAL, "%s: vCPU '%s': expected 0 to %u",
+				     call->argv[0], call->argv[arg], g->config.vcpus - 1);
+	*id = (unsigned)number;
+	return 0;
 }
 
 static void print_regs(struct command_call *call, struct vcpu *v)
@@ -225,16 +235,15 @@ static void print_regs(struct command_call *call, struct vcpu *v)
 static int run_regs(struct command_call *call)
 {
 	struct guest *g = command_guest(call, call->argv[1]);
-	uint64_t id = 0;
+	unsigned id = 0;
 	bool running;
 
 	if (g == NULL)
 		return -ENOENT;
-	if (call->argc == 3 && (parse_u64(call->argv[2], &id) != 0 || id >= g->config.vcpus))
-		return command_error(call, -EINVAL, "regs: vCPU '%s': expected 0 to %u",
-				     call->argv[2], g->config.vcpus - 1);
-	running = rest(g);
-	print_regs(call, hv_vcpu(g, (unsigned)id));
+	if (call->argc == 3 && command_vcpu(call, 2, g, &id) != 0)
+		return -EINVAL;
+	running = command_rest(g);
+	print_regs(call, hv_vcpu(g, id));
 	if (running)
 		hv_resume(g);
 	return 0;

@@ -162,8 +162,9 @@ int command_range(struct command_call *call, int arg, uint64_t top, uint64_t *st
 const struct command *command_at(unsigned n)
 {
 	static const struct command *const tables[] = { guest_commands,	 memory_commands,
-							change_commands, device_commands,
-							test_commands,	 system_commands };
+							gva_commands,	 change_commands,
+							device_commands, test_commands,
+							system_commands };
 
 	for (unsigned t = 0; t < sizeof(tables) / sizeof(tables[0]); t++)
 		for (const struct command *c = tables[t]; c->name != NULL; c++)

@@ -40,7 +40,7 @@ struct command {
 
 /* The tables, each ending in a row without a name. */
 extern const struct command guest_commands[], memory_commands[], change_commands[],
-	device_commands[], test_commands[], system_commands[];
+	device_commands[], gva_commands[], test_commands[], system_commands[];
 
 /* The n-th command of all; NULL behind the last. */
 const struct command *command_at(unsigned n);
@@ -51,6 +51,13 @@ __attribute__((format(printf, 3, 4))) int command_error(struct command_call *cal
 
 /* The guest that an argument names; NULL after an error line. */
 struct guest *command_guest(struct command_call *call, const char *name);
+
+/* Brings a guest to rest for the time of a look at it; true: it has to go on afterwards
+ * (hv_resume). */
+bool command_rest(struct guest *g);
+
+/* The number of a vCPU that argument `arg` gives. -EINVAL after an error line. */
+int command_vcpu(struct command_call *call, int arg, const struct guest *g, unsigned *id);
 
 /* The range that argument `arg` gives, in whole pages, which may not go beyond `top`. -EINVAL,
  * -ERANGE after an error line. */

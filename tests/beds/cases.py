@@ -1135,3 +1135,49 @@ def strings_of_ports_are_as_the_cpu_has_them(s):
     s.finished("string")
     s.sound()
     s.quit()
+
+
+@case(beds=ALL, cpus=2, guests=[("touch", "mem=16M cpus=2 cpu=0 \"%s\"" % TOUCH)])
+def both_dimensions_are_shown(s):
+    """A walk of the console agrees with what the guest's tables say by themselves, and with stage 2."""
+    s.expect(r"touch\| touch: done 3 pages")
+    regs = s.rows("regs touch")[0]
+    rows = s.rows("gva touch 0 0x345678")
+    entries, page, accesses = rows[:-7], rows[-7], rows[-6:]
+    assert [e["kind"] for e in entries] == ["table", "table", "page"], entries
+    table = int(regs["cr3"], 16)
+    for e in entries:
+        index = 0x345678 >> (12 + 9 * (e["level"] - 1)) & 511
+        assert int(e["gpa"], 16) == table + 8 * index, (e, hex(table))
+        assert peek(s, table + 8 * index, "<Q")[0] == int(e["raw"], 16), e
+        assert e["hpa"] == s.rows("walk touch " + e["gpa"])[-1]["hpa"], e
+        table = int(e["to"], 16)
+    assert page["gpa"] == "0x345678" and page["page"] == 2 << 20 and page["paging"] == "4-level", page
+    assert page["hpa"] == s.rows("walk touch 0x345678")[-1]["hpa"], page
+    assert [(a["access"], a["as_user"]) for a in accesses] == \
+        [(what, user) for user in (False, True) for what in ("read", "write", "execute")]
+    assert all(a["outcome"] == "allowed" and a["cr2"] is None for a in accesses), accesses
+    # Nothing is brought in, nothing marked, by looking.
+    assert s.mapped("touch", 0x800000) is None
+    assert s.rows("gva touch 0 0x800000")[-7]["hpa"] is None
+    assert s.mapped("touch", 0x800000) is None
+    # Outside of what its tables have.
+    for a in s.rows("gva touch 0 0x180000123")[-6:]:
+        error = (2 if a["access"] == "write" else 0) + (16 if a["access"] == "execute" else 0) \
+            + (4 if a["as_user"] else 0)
+        assert (a["vector"], a["error"], a["cr2"]) == (14, error, "0x180000123"), a
+    for a in s.rows("gva touch 0 0x800000000000")[-6:]:
+        assert (a["outcome"], a["vector"], a["error"]) == ("fault", 13, 0), a
+    # A guest that runs goes on, one that rests does not.
+    before = peek(s, COUNTER, "<Q")
+    assert s.until(lambda: peek(s, COUNTER, "<Q") != before)
+    assert s.rows("gva touch 1 0x600008")[-7]["gpa"] == "0x600008"
+    s.do("pause touch")
+    s.do("gva touch 0 0x345678")
+    assert s.guest("touch")["state"] == "paused"
+    for line, word in (("gva touch 2 0", "'2'"), ("gva touch x 0", "'x'"), ("gva touch 0 4q", "4q"),
+                       ("gva nobody 0 0", "nobody"), ("gva touch 0", "usage")):
+        assert word in s.fails(line), line
+    s.sound()
+    s.machine.send("quit\n")
+    assert not s.machine.wait(30 * s.slow), "failures were forgotten"
