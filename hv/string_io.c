@@ -30,6 +30,7 @@ struct string_io {
 	struct gva_mode mode;
 	struct guest_pages pages;
 	unsigned segment;
+	bool other_size;  /* of addresses, by prefix */
 	uint64_t mask;	  /* of index and count */
 	bool in_64, user; /* in 64-bit mode; at CPL 3 */
 	struct vm_range ranges[2];
@@ -64,56 +65,10 @@ static void take_prefix(struct string_io *x, uint8_t byte)
 	static const uint8_t overrides[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65 };
 
 	if (byte == 0x67)
-		x->mask = x->mask == UINT32_MAX ? (x->in_64 ? UINT64_MAX : UINT16_MAX) : UINT32_MAX;
+		x->other_size = true;
 	for (unsigned i = 0; i < sizeof(overrides) && !x->exit->io.in; i++)
 		if (byte == overrides[i])
 			x->segment = i;
-}
-
-/* The prefixes, from the guest's memory. -EAGAIN: they are not there any more. */
-static int read_prefixes(struct string_io *x)
-{
-	uint64_t rip = x->in_64 ? x->v->rip : (x->s.cs.base + x->v->rip) & UINT32_MAX;
-
-	for (unsigned i = 0; i + 1 < x->exit->len; i++) {
-		struct gva_access access = { .kind = GVA_EXEC, .user = x->user };
-		struct gva_result at;
-		uint8_t byte;
-
-		if (gva_translate(&x->v->guest->space, &x->mode, gva(rip + i), access, &at, NULL) !=
-			    GVA_OK ||
-		    vm_read_guest(&x->v->guest->space, at.gpa, &byte, 1, &use) != 0)
-			return -EAGAIN;
-		take_prefix(x, byte);
-	}
-	return 0;
-}
-
-static int decode(struct string_io *x)
-{
-	uint8_t bits = x->in_64 ? 64 : (x->s.cs.attr & BIG) != 0 ? 32 : 16;
-	/* An opcode of one byte, maybe REP. */
-	bool plain = x->exit->len == 1u + x->exit->io.rep;
-
-	x->segment = x->exit->io.in ? SEGMENT_ES : SEGMENT_DS;
-	if (x->exit->io.bits != 0) {
-		bits = x->exit->io.bits;
-		x->segment = x->exit->io.in ? SEGMENT_ES : x->exit->io.segment % 6;
-	}
-	x->mask = UINT64_MAX >> (64 - bits);
-	return x->exit->io.bits != 0 || plain ? 0 : read_prefixes(x);
-}
-
-static int prepare(struct string_io *x, struct vcpu *v, const struct vm_exit *exit)
-{
-	x->v = v;
-	x->exit = exit;
-	x->pages = (struct guest_pages){ 0 };
-	hv_backend->get(v, &x->s);
-	vcpu_gva_mode(v, &x->s, &x->mode);
-	x->in_64 = (x->s.efer & EFER_LMA) != 0 && (x->s.cs.attr & CODE_64) != 0;
-	x->user = hv_backend->cpl(v) == 3;
-	return decode(x);
 }
 
 /* --- one element -------------------------------------------------------------------------- */
@@ -269,6 +224,70 @@ static int element(struct string_io *x, uint64_t offset)
 }
 
 /* --- all of them -------------------------------------------------------------------------- */
+
+/* A byte of the instruction. The CPU has fetched it, but need not remember how: where the tables
+ * say otherwise now, that counts. */
+static int fetch(struct string_io *x, uint64_t rip, uint8_t *byte)
+{
+	struct gva_access access = { .kind = GVA_EXEC, .user = x->user };
+	struct gva_result r;
+	int err;
+
+	if (gva_translate_again(&x->v->guest->space, &x->mode, gva(rip), access, &r, &x->pages) !=
+	    GVA_OK)
+		return refuse(x, rip, &r);
+	err = vm_read_guest(&x->v->guest->space, r.gpa, byte, 1, &use);
+	if (err == -EFAULT)
+		return stop(x, rip, "the instruction cannot be read");
+	return err == 0 ? 0 : -EAGAIN;
+}
+
+static int read_prefixes(struct string_io *x)
+{
+	uint64_t rip = x->in_64 ? x->v->rip : x->s.cs.base + x->v->rip;
+
+	for (unsigned i = 0; i + 1 < x->exit->len; i++) {
+		uint8_t byte = 0;
+		int err = fetch(x, x->in_64 ? rip + i : (rip + i) & UINT32_MAX, &byte);
+
+		if (err != 0)
+			return err;
+		take_prefix(x, byte);
+	}
+	return 0;
+}
+
+static int decode(struct string_io *x)
+{
+	bool code_32 = !x->in_64 && (x->s.cs.attr & BIG) != 0;
+	uint8_t bits = x->exit->io.bits;
+	int err = 0;
+
+	x->other_size = false;
+	x->segment = x->exit->io.in ? SEGMENT_ES : SEGMENT_DS;
+	if (bits != 0)
+		x->segment = x->exit->io.in ? SEGMENT_ES : x->exit->io.segment % 6;
+	else if (x->exit->len != 1u + x->exit->io.rep) /* more than the opcode, and REP */
+		err = read_prefixes(x);
+	if (bits == 0 && x->other_size)
+		bits = code_32 ? 16 : 32;
+	else if (bits == 0)
+		bits = x->in_64 ? 64 : code_32 ? 32 : 16;
+	x->mask = UINT64_MAX >> (64 - bits);
+	return err;
+}
+
+static int prepare(struct string_io *x, struct vcpu *v, const struct vm_exit *exit)
+{
+	x->v = v;
+	x->exit = exit;
+	x->pages = (struct guest_pages){ 0 };
+	hv_backend->get(v, &x->s);
+	vcpu_gva_mode(v, &x->s, &x->mode);
+	x->in_64 = (x->s.efer & EFER_LMA) != 0 && (x->s.cs.attr & CODE_64) != 0;
+	x->user = hv_backend->cpl(v) == 3;
+	return decode(x);
+}
 
 /* Registers of 32 bits clear what is above them. */
 static void put(const struct string_io *x, uint64_t *reg, uint64_t value)

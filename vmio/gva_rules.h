@@ -141,9 +141,14 @@ static inline bool gva_entry_reserved(const struct gva_rules *r, unsigned level,
 	return (value & reserved) != 0;
 }
 
-/* What a PDPTE may not have when it is present. (SDM vol. 3, table 4-8) */
+/*
+ * What a PDPTE may not have when it is present. (SDM vol. 3, table 4-8; APM vol. 2, figure 5-10)
+ * In memory A is not held against it: one emulator sets it there.
+ */
 static inline bool gva_pdpte_reserved(const struct gva_mode *m, uint64_t value)
 {
+	if (m->amd)
+		value &= ~E_A;
 	return (value & (BITS(2, 1) | BITS(8, 5) | ~BITS(m->maxphyaddr - 1, 0))) != 0;
 }
 

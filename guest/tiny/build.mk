@@ -2,7 +2,7 @@
 # The tiny guests: each an image of its own, with nothing of Nestling in it but guest/hypercall.h
 # and guest/boot_page.h.
 
-TINY := modes memtest hostile touch bench walk string
+TINY := modes memtest hostile touch bench walk string mmu
 TINY_IMAGES := $(TINY:%=$(OUT)/guest/%.elf)
 TINY_FLAGS := -std=gnu17 -m64 -O2 -ffreestanding -fno-pic -fno-pie -mno-red-zone \
 	-mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables \

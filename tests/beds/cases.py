@@ -1181,3 +1181,26 @@ def both_dimensions_are_shown(s):
     s.sound()
     s.machine.send("quit\n")
     assert not s.machine.wait(30 * s.slow), "failures were forgotten"
+
+
+MMU = "mem=32M \"cmdline=cases=2000 seed=%s%%s\"" % os.environ.get("SEED", 1)
+# What this emulator does not do as a CPU does; see the errata in docs/caveats.md.
+MMU_TCG = MMU % " tcg=1"
+
+
+@case(beds=TCG, guests=[("mmu", MMU_TCG)])
+def walks_are_those_of_the_cpu(s):
+    """Random tables: INS and OUTS, which the hypervisor walks for, against MOV. SEED=N gives others."""
+    s.expect(r"mmu\| mmu: (pass|FAIL)", 240)
+    assert "mmu: pass" in s.text(), "walks differ"
+    for kind in ("32-bit", "32-bit-PSE", "PAE", "4-level"):
+        found = re.search(r"mmu: %s: (\d+) allowed, (\d+) refused, (\d+) over two pages" % kind, s.text())
+        assert found and all(int(n) > 100 for n in found.groups()), (kind, found)
+    s.finished("mmu")
+    s.sound()
+    s.quit()
+
+
+@case(beds=VMX + SVM + ("qemu-kvm",), guests=[("mmu", MMU % "")])
+def walks_are_those_of_other_cpus(s):
+    walks_are_those_of_the_cpu(s)

@@ -91,7 +91,8 @@ static bool reserved_bit(enum kind kind, unsigned bit, const struct gva_mode *m)
 	case PAE_PDE_PAGE:
 		return between(bit, 13, 20) || reserved_high(kind, bit, m);
 	case PAE_PDPTE:
-		return between(bit, 1, 2) || between(bit, 5, 8) || reserved_high(kind, bit, m);
+		return between(bit, 1, 2) || between(bit, m->amd ? 6 : 5, 8) ||
+		       reserved_high(kind, bit, m);
 	default:
 		return reserved_high(kind, bit, m);
 	}

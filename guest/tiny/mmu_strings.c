@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+/*
+ * One access twice from the same start: by MOV, which the CPU does, and by INS or OUTS, which the
+ * hypervisor does. What is raised, the data and the marks must be the same.
+ *
+ * A mark may differ in one way: where an access is refused, the CPU may have set A in entries
+ * above the one that refused it. (SDM vol. 3, 4.8)
+ */
+#include "guest/tiny/mmu.h"
+
+#define WORDS 3 /* two at the address, one at the start of the next page */
+
+struct outcome {
+	uint64_t vector, error, cr2, value;
+	uint64_t entry[PATH_MAX], data[WORDS];
+};
+
+static struct {
+	unsigned allowed, refused, crossing;
+} seen;
+
+static uint64_t word_at(const struct path *p, unsigned i)
+{
+	uint64_t next = p->entry[p->n - 1].value & 0xfffff000;
+
+	return i < 2 ? (p->gpa & ~7ul) + 8 * i : p->shift == 12 ? next : DATA;
+}
+
+static bool raised(const struct outcome *o)
+{
+	return o->vector != DONE;
+}
+
+/* The entry as the CPU leaves it. */
+static uint64_t entry_now(const struct path *p, unsigned i)
+{
+	bool pdpte = p->entry[0].level == 3 && i == 0;
+
+	return path_entry_now(p, i) & ~(mmu_tcg && pdpte ? PTE_A : 0);
+}
+
+static void observe(struct job *j, const struct path *p, unsigned op, struct outcome *o)
+{
+	uint64_t value = j->value;
+
+	for (unsigned i = 0; i < WORDS; i++)
+		*qword(word_at(p, i)) = 0x0123456789abcdef * (p->gpa | 1);
+	path_restore(p);
+	j->op = op;
+	j->inside = 0;
+	mmu_enter(j);
+	*o = (struct outcome){ .vector = j->vector, .value = j->value };
+	if (j->vector != DONE)
+		o->error = mmu_error(j);
+	if (j->vector == VECTOR_PF)
+		o->cr2 = j->cr2;
+	for (unsigned i = 0; i < p->n; i++)
+		o->entry[i] = entry_now(p, i);
+	for (unsigned i = 0; i < WORDS; i++)
+		o->data[i] = *qword(word_at(p, i));
+	j->value = value;
+}
+
+static bool same_marks(const struct outcome *cpu, const struct outcome *hv, const struct path *p)
+{
+	for (unsigned i = 0; i < p->n; i++) {
+		uint64_t differ = cpu->entry[i] ^ hv->entry[i];
+
+		if (differ != 0 && !(raised(cpu) && differ == PTE_A))
+			return false;
+	}
+	return true;
+}
+
+static bool same(const struct outcome *cpu, const struct outcome *hv, const struct path *p)
+{
+	for (unsigned i = 0; i < WORDS; i++)
+		if (cpu->data[i] != hv->data[i])
+			return false;
+	return cpu->vector == hv->vector && cpu->error == hv->error && cpu->cr2 == hv->cr2 &&
+	       cpu->value == hv->value && same_marks(cpu, hv, p);
+}
+
+static void say_outcome(const char *who, const struct outcome *o, const struct path *p)
+{
+	say("mmu:   %s: vector %lu error 0x%lx cr2 0x%lx value 0x%lx data 0x%lx 0x%lx 0x%lx\n", who,
+	    o->vector, o->error, o->cr2, o->value, o->data[0], o->data[1], o->data[2]);
+	for (unsigned i = 0; i < p->n; i++)
+		say("mmu:     entry %u 0x%lx\n", i, o->entry[i]);
+}
+
+static void say_case(const struct job *j, const struct path *p, bool write, unsigned bytes)
+{
+	say("mmu: DIFFERENT: %s of %u at 0x%lx, %s, cr0 0x%lx cr4 0x%lx efer 0x%lx pkru 0x%x flags "
+	    "0x%lx\n",
+	    write ? "write" : "read", bytes, j->va, j->user ? "user" : "supervisor", j->cr0, j->cr4,
+	    j->efer, j->pkru, j->flags);
+	path_say(p);
+}
+
+/* What can be compared of the data: OUTS shows what it read of one byte, INS has a value of its own
+ * for one byte, and for others all ones. */
+static bool compare(const struct paging *g)
+{
+	unsigned size = random() % 3;
+	bool write = once(2), crossing = once(4);
+	struct outcome cpu, hv;
+	struct path p;
+	struct job j;
+
+	path_make(&p, 0);
+	job_random(&j, g);
+	j.va = p.va;
+	if (crossing)
+		j.va |= PAGE - 1;
+	p.gpa |= j.va & (PAGE - 1);
+	j.value = size == 0 ? random() & 0xff : 0xffffffff;
+	if (size == 0)
+		outb(PORT, (uint8_t)j.value);
+	observe(&j, &p, (write ? OP_WRITE : OP_READ) + size, &cpu);
+	observe(&j, &p, (write ? OP_INS : OP_OUTS) + size, &hv);
+	if (!write && size == 0 && hv.vector == DONE)
+		hv.value = inb(PORT);
+	else if (!write && size != 0)
+		hv.value = cpu.value;
+	seen.allowed += !raised(&cpu);
+	seen.refused += raised(&cpu);
+	seen.crossing += crossing && size != 0 && p.shift == 12;
+	if (same(&cpu, &hv, &p))
+		return true;
+	say_case(&j, &p, write, 1u << size);
+	say_outcome("CPU", &cpu, &p);
+	say_outcome("Nestling", &hv, &p);
+	return false;
+}
+
+unsigned mmu_strings(const struct paging *g, unsigned cases)
+{
+	unsigned different = 0;
+
+	seen.allowed = seen.refused = seen.crossing = 0;
+	for (unsigned i = 0; i < cases && different < 5; i++) {
+		if (i % 64 == 0)
+			tables_begin(g);
+		different += !compare(g);
+	}
+	say("mmu: %s: %u allowed, %u refused, %u over two pages\n", g->name, seen.allowed,
+	    seen.refused, seen.crossing);
+	return different;
+}
+
+/* --- the topmost entries of PAE paging ---------------------------------------------------- */
+
+/* Loaded by the CPU, for MOV CR3, and by the hypervisor, for MOV CR0 that changes CD. */
+static uint64_t load(unsigned op, uint64_t value)
+{
+	struct job j = {
+		.cr0 = CR0_BASE,
+		.cr3 = tables_root(),
+		.cr4 = CR4_PAE,
+		.op = op,
+		.va = tables_root() + 8,
+		.value = value,
+		.flags = 0,
+	};
+
+	mmu_enter(&j);
+	*qword(j.va) = 0;
+	return j.vector;
+}
+
+unsigned mmu_pdptes(void)
+{
+	unsigned different = 0, refused = 0;
+
+	tables_begin(&pagings[2]);
+	for (unsigned i = 0; i < 128; i++) {
+		uint64_t value = 1ul << i % 64 | i / 64;
+		uint64_t cpu = load(OP_CR3, value), hv = load(OP_CR0_CD, value);
+
+		refused += cpu != DONE;
+		if (cpu == hv)
+			continue;
+		different++;
+		say("mmu: DIFFERENT: PDPTE 0x%lx: CPU %lu, Nestling %lu\n", value, cpu, hv);
+	}
+	say("mmu: PDPTEs: %u of 128 refused\n", refused);
+	return different;
+}
