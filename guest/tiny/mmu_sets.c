@@ -5,9 +5,9 @@
  * the mailbox.
  *
  *   mmu: at ADDRESS OUTCOME x 6        read, write, execute as supervisor; as user
- *   mmu: ask
+ *   mmu: ask when cr3 is ADDRESS       it is on its way there
  *
- * OUTCOME: ok; or vector:error:cr2, in hexadecimal.
+ * OUTCOME: ok; or vector:error in hexadecimal, and :CR2 where a page fault has another address.
  */
 #include "guest/tiny/mmu.h"
 
@@ -23,8 +23,10 @@ static void access(struct job *j, const struct path *p, unsigned op)
 	mmu_enter(j);
 	if (j->vector == DONE)
 		say(" ok");
+	else if (j->vector == VECTOR_PF && j->cr2 != p->va)
+		say(" %lx:%lx:%lx", j->vector, mmu_error(j), j->cr2);
 	else
-		say(" %lx:%lx:%lx", j->vector, mmu_error(j), j->vector == VECTOR_PF ? j->cr2 : 0);
+		say(" %lx:%lx", j->vector, mmu_error(j));
 }
 
 static void one_set(const struct paging *g)
@@ -48,7 +50,7 @@ static void one_set(const struct paging *g)
 		path_restore(&paths[i]);
 	}
 	*qword(MAILBOX) = 0;
-	say("mmu: ask\n");
+	say("mmu: ask when cr3 is 0x%lx\n", tables_root());
 	j.user = 0;
 	j.op = cpu_is_amd() ? OP_WAIT_AMD : OP_WAIT_INTEL;
 	j.va = MAILBOX;

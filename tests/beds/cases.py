@@ -1204,3 +1204,62 @@ def walks_are_those_of_the_cpu(s):
 @case(beds=VMX + SVM + ("qemu-kvm",), guests=[("mmu", MMU % "")])
 def walks_are_those_of_other_cpus(s):
     walks_are_those_of_the_cpu(s)
+
+
+def accesses_agree(said, rows, where):
+    """What the CPU has made of six accesses, and what the console says of them."""
+    for cpu, row in zip(said.split(), rows[-6:]):
+        if row["outcome"] == "allowed":
+            hv = "ok"
+        else:
+            assert row["outcome"] == "fault", (where, row)
+            hv = "%x:%x" % (row["vector"], row["error"])
+            if row["cr2"] not in (None, where[1]):
+                hv += ":" + row["cr2"][2:]
+        assert cpu == hv, "%s: %s as %s: the CPU: %s, the console: %s\n%s" % (
+            where, row["access"], "user" if row["as_user"] else "supervisor", cpu, hv,
+            "\n".join(map(str, rows)))
+
+
+def console_walks(s):
+    """For each set of tables the CPU tries reads, writes and execution; then the guest stays in that mode,
+    and the console is asked about the same."""
+    allowed, refused, kinds = 0, 0, set()
+    s.machine.seen = 0      # it may have begun before the console was ready
+    while True:
+        before, match = s.machine.expect(r"mmu\| mmu: (ask when cr3 is (0x[0-9a-f]+)|pass|FAIL.*)\r?\n", 60 * s.slow)
+        if not match.group(2):
+            break
+        root = match.group(2).decode()
+        assert s.until(lambda: s.rows("regs mmu")[0]["cr3"] == root), "it does not wait for us"
+        kind = re.findall(r"mmu: set \d+ of (\S+)", before)[-1]
+        lines = re.findall(r"mmu: at (0x[0-9a-f]+)((?: \S+){6})$", before, re.M)
+        assert len(lines) == 16, before
+        answers = s.machine.commands(["gva mmu 0 %s --json" % at for at, _ in lines], 60 * s.slow)
+        for (at, said), (ok, rows) in zip(lines, answers):
+            rows = [json.loads(r) for r in rows if r.startswith("{")]
+            assert ok and rows[-7]["paging"] == kind.replace("-PSE", ""), (kind, rows)
+            accesses_agree(said, rows, (kind, at))
+            allowed += said.split().count("ok")
+            refused += 6 - said.split().count("ok")
+        kinds.add(kind)
+        s.do("write mmu 0x7000 01000000")
+    assert match.group(1) == b"pass", match.group(0)
+    assert kinds >= {"32-bit", "32-bit-PSE", "PAE", "4-level"}, kinds
+    assert allowed > 100 and refused > 100, (allowed, refused)
+    s.finished("mmu")
+    s.sound()
+    s.quit()
+
+
+SETS = "mem=32M \"cmdline=cases=0 sets=3 seed=%s%%s\"" % os.environ.get("SEED", 1)
+
+
+@case(beds=TCG, guests=[("mmu", SETS % " tcg=1")])
+def the_console_walks_as_the_cpu(s):
+    console_walks(s)
+
+
+@case(beds=VMX + SVM + ("qemu-kvm",), guests=[("mmu", SETS % "")])
+def the_console_walks_as_other_cpus(s):
+    console_walks(s)
