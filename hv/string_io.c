@@ -101,6 +101,7 @@ static int linear_address(struct string_io *x, uint64_t offset, uint64_t *linear
 
 	if (x->in_64) {
 		*linear = offset + (x->segment >= SEGMENT_FS ? seg->base : 0);
+		*linear = gva_masked(&x->mode, *linear);
 		ok = gva_canonical(&x->mode, *linear) &&
 		     gva_canonical(&x->mode, *linear + size - 1);
 	} else {

@@ -216,6 +216,8 @@ static enum gva_outcome translate(struct walk *w, const struct gva_mode *m)
 		w->out->rights = PT_RWX | PT_USER;
 		return GVA_OK;
 	}
+	if (gva_long_mode(m) && w->access.kind != GVA_EXEC && !w->access.implicit)
+		w->va = gva_masked(m, w->va);
 	if (gva_long_mode(m) && !gva_canonical(m, w->va)) {
 		w->out->vector = VECTOR_GP;
 		return GVA_NONCANONICAL;

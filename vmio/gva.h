@@ -24,7 +24,9 @@
  * nested paging: they are read in memory at each walk, and reserved bits in them are found there.
  * (APM vol. 2, 15.25) And bit 8 of the topmost entries in long mode is reserved. (5.3)
  *
- * Not done: shadow stacks, linear-address masking.
+ * Not there, because no guest of ours can turn it on: shadow stacks (their MSRs are refused), upper
+ * address ignore (EFER is checked). Protection keys, 5-level paging and linear-address masking are
+ * not in the CPUID that guests see, but nothing keeps a guest of a CPU that has them from CR4.
  */
 #ifndef VMIO_GVA_H
 #define VMIO_GVA_H
@@ -117,6 +119,23 @@ static inline bool gva_canonical(const struct gva_mode *m, uint64_t va)
 	unsigned unused = m->cr4 & CR4_LA57 ? 64 - 57 : 64 - 48;
 
 	return (uint64_t)((int64_t)(va << unused) >> unused) == va;
+}
+
+/*
+ * Linear-address masking: what an explicit access to data at `va` in long mode is translated for.
+ * Metadata in the upper bits gives way to copies of the highest bit that counts; bit 63 stays.
+ * (SDM vol. 1, "Linear-address masking")
+ */
+static inline uint64_t gva_masked(const struct gva_mode *m, uint64_t va)
+{
+	bool upper = (va >> 63 & 1) != 0, la57 = (m->cr4 & CR4_LA57) != 0;
+	bool wide = upper ? la57 : (m->cr3 & CR3_LAM_U57) != 0;
+	unsigned unused = wide ? 64 - 57 : 64 - 48;
+	uint64_t extended = (uint64_t)((int64_t)(va << unused) >> unused);
+
+	if (upper ? (m->cr4 & CR4_LAM_SUP) == 0 : (m->cr3 & (CR3_LAM_U57 | CR3_LAM_U48)) == 0)
+		return va;
+	return (extended & ~(UINT64_C(1) << 63)) | (va & UINT64_C(1) << 63);
 }
 
 /*

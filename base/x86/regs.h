@@ -33,6 +33,10 @@
 #define CR4_SMAP       (1ul << 21)
 #define CR4_PKE	       (1ul << 22)
 #define CR4_PKS	       (1ul << 24)
+#define CR4_LAM_SUP    (1ul << 28)
+
+#define CR3_LAM_U57 (1ul << 61)
+#define CR3_LAM_U48 (1ul << 62)
 
 #define RFLAGS_FIXED (1ul << 1)
 #define RFLAGS_TF    (1ul << 8)

@@ -48,8 +48,10 @@ static struct gva_mode some_mode(uint64_t *seed)
 	return (struct gva_mode){
 		.cr0 = CR0_PE | (once(seed, 64) && shape < 3 ? 0 : CR0_PG) |
 		       (random & 1 ? CR0_WP : 0),
-		.cr3 = some_page(seed) | (random >> 1 & 0xff8),
-		.cr4 = cr4[shape] | (random >> 12 & (CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS)),
+		.cr3 = some_page(seed) | (random >> 1 & 0xff8) |
+		       (shape >= 3 && once(seed, 4) ? random & (CR3_LAM_U57 | CR3_LAM_U48) : 0),
+		.cr4 = cr4[shape] |
+		       (random >> 12 & (CR4_SMEP | CR4_SMAP | CR4_PKE | CR4_PKS | CR4_LAM_SUP)),
 		.efer = (shape >= 3 ? EFER_LMA | EFER_LME : 0) | (once(seed, 4) ? 0 : EFER_NXE),
 		.pkru = once(seed, 2) ? 0 : (uint32_t)random_next(seed),
 		.pkrs = once(seed, 2) ? 0 : (uint32_t)random_next(seed),
@@ -111,5 +113,8 @@ struct gva_case gva_random_case(uint64_t *seed)
 		.probe = (access >> 11 & 3) == 3,
 	};
 	put_path(seed, &c.mode, c.va);
+	/* Metadata, which counts for nothing or is not canonical. */
+	if (once(seed, 4))
+		c.va ^= (random_next(seed) & 0x7fff) << 48;
 	return c;
 }

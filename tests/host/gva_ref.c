@@ -352,12 +352,31 @@ static struct gva_result walk(const struct gva_ref_memory *memory, const struct 
 	}
 }
 
+/* Linear-address masking, bit by bit. */
+static uint64_t without_metadata(const struct gva_mode *m, uint64_t va)
+{
+	unsigned sign = 0;
+
+	if (va >> 63 != 0 && cr4(m, 28))
+		sign = cr4(m, 12) ? 56 : 47;
+	if (va >> 63 == 0 && (m->cr3 >> 62 & 1) != 0)
+		sign = 47;
+	if (va >> 63 == 0 && (m->cr3 >> 61 & 1) != 0)
+		sign = 56;
+	for (unsigned bit = sign + 1; sign != 0 && bit <= 62; bit++)
+		va = (va & ~BIT(bit)) | (va >> sign & 1) << bit;
+	return va;
+}
+
 struct gva_result gva_ref_translate(const struct gva_ref_memory *memory,
 				    const struct gva_mode *mode, uint64_t va,
 				    struct gva_access access)
 {
-	uint64_t top = va >> (cr4(mode, 12) ? 56 : 47), ones = cr4(mode, 12) ? 0xff : 0x1ffff;
+	uint64_t top, ones = cr4(mode, 12) ? 0xff : 0x1ffff;
 
+	if (lma(mode) && access.kind != GVA_EXEC && !access.implicit)
+		va = without_metadata(mode, va);
+	top = va >> (cr4(mode, 12) ? 56 : 47);
 	if (!lma(mode))
 		va %= BIT(32);
 	if (!cr0(mode, 31))

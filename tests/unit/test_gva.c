@@ -275,6 +275,46 @@ static void test_canonical(void)
 	end();
 }
 
+/* Addresses with metadata: what is translated, and what is not canonical. */
+static void test_masking(void)
+{
+	static const struct {
+		uint64_t cr3, cr4, va;
+		enum gva_kind kind;
+		uint64_t cr2; /* 0: not canonical */
+	} rows[] = {
+		{ 0, 0, 0x1234700000001000, GVA_READ, 0 },
+		{ CR3_LAM_U48, 0, 0x1234700000001000, GVA_READ, 0x700000001000 },
+		{ CR3_LAM_U48, 0, 0x1234700000001000, GVA_EXEC, 0 },
+		{ CR3_LAM_U48, 0, 0x1234800000001000, GVA_READ, 0 },
+		{ CR3_LAM_U48, CR4_LA57, 0x1234700000001000, GVA_WRITE, 0x700000001000 },
+		{ CR3_LAM_U57, 0, 0x1234700000001000, GVA_READ, 0 },
+		{ CR3_LAM_U57, 0, 0x1e00700000001000, GVA_READ, 0x700000001000 },
+		{ CR3_LAM_U57 | CR3_LAM_U48, 0, 0x1234700000001000, GVA_READ, 0 },
+		{ CR3_LAM_U57, CR4_LA57, 0x1eff700000001000, GVA_READ, 0xff700000001000 },
+		{ CR3_LAM_U57, 0, 0x9e00f00000001000, GVA_READ, 0 },
+		{ 0, CR4_LAM_SUP, 0x8234f00000001000, GVA_READ, 0xfffff00000001000 },
+		{ 0, CR4_LAM_SUP, 0x8234700000001000, GVA_READ, 0 },
+		{ 0, CR4_LAM_SUP, 0x1234700000001000, GVA_READ, 0 },
+		{ 0, CR4_LAM_SUP | CR4_LA57, 0x81fff00000001000, GVA_READ, 0xfffff00000001000 },
+		{ 0, CR4_LAM_SUP | CR4_LA57, 0x8134f00000001000, GVA_READ, 0xff34f00000001000 },
+	};
+
+	begin();
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct gva_mode m = gva_shape_build(&gva_shapes[rows[i].cr4 & CR4_LA57 ? 8 : 5]);
+
+		/* Nothing is there: the fault tells the address. */
+		gva_world_clear();
+		m.cr3 |= rows[i].cr3;
+		m.cr4 |= rows[i].cr4;
+		CU_ASSERT_EQUAL(look(&m, rows[i].va, rows[i].kind, false),
+				rows[i].cr2 != 0 ? GVA_PAGE_FAULT : GVA_NONCANONICAL);
+		CU_ASSERT_EQUAL(got.cr2, rows[i].cr2);
+	}
+	end();
+}
+
 /* Paging off; and outside long mode the upper half of an address does not exist. */
 static void test_narrow_addresses(void)
 {
@@ -471,6 +511,7 @@ void suite_gva(void)
 	CU_add_test(s, "reserved bits by hand", test_reserved_by_hand);
 	CU_add_test(s, "PSE-36", test_pse36);
 	CU_add_test(s, "canonical addresses", test_canonical);
+	CU_add_test(s, "linear-address masking", test_masking);
 	CU_add_test(s, "narrow addresses", test_narrow_addresses);
 	CU_add_test(s, "PDPTE registers", test_pdpte_registers);
 	CU_add_test(s, "PDPTEs in memory", test_pdptes_in_memory);
