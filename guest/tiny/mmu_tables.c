@@ -109,6 +109,12 @@ static bool is_pdpte(unsigned level)
 	return paging->top == 3 && level == 3;
 }
 
+/* Reserved in a PDPTE. A is too, but is not held against it. */
+static bool pdpte_low(unsigned bit)
+{
+	return bit == 1 || bit == 2 || (bit >= 6 && bit <= 8);
+}
+
 /* May this bit be changed without leading out of RAM? Which of them are reserved is the CPU's to
  * say. */
 static bool harmless(unsigned bit, unsigned level, bool page)
@@ -117,8 +123,8 @@ static bool harmless(unsigned bit, unsigned level, bool page)
 
 	if (bit == 3 || bit == 4 || (bit >= 9 && bit <= 11))
 		return true;
-	if (is_pdpte(level)) /* Intel takes no other; what AMD makes of them is in mmu_pdptes */
-		return false;
+	if (is_pdpte(level)) /* Intel takes no other: see mmu_pdptes; QEMU knows some of them */
+		return cpu_is_amd() && (bit >= phys_bits || (!mmu_tcg && pdpte_low(bit)));
 	if (bit == 8) /* reserved on AMD at the top, which no emulator knows */
 		return level < 4 || !cpu_is_amd();
 	if (paging->size == 4)
@@ -222,10 +228,10 @@ static void extend_sign(struct path *p)
 		p->va ^= 1ul << 60;
 }
 
-/* A third PAE path in a row finds the entry that the first has made. */
-static bool take_over(struct path *p, uint64_t at, unsigned level)
+/* The fourth PAE path in a row finds the entry that the first has made. */
+static bool take_over(struct path *p, unsigned slot, uint64_t at, unsigned level)
 {
-	if (!is_pdpte(level) || *qword(at) == 0)
+	if (!is_pdpte(level) || slot < 3)
 		return false;
 	add(p, at, level, *qword(at));
 	return true;
@@ -244,7 +250,7 @@ void path_make(struct path *p, unsigned slot)
 		p->va |= index << shift_of(level);
 		if (page)
 			continue;
-		if (take_over(p, at, level)) {
+		if (take_over(p, slot, at, level)) {
 			table = (uint64_t)table_of(level - 1, slot);
 			continue;
 		}

@@ -8,6 +8,7 @@
 #include "guest/hypercall.h"
 
 #define UART	  0x3f8
+#define UART_SCRATCH 0x3ff
 #define CR0_PE	  0x00000001
 #define CR0_PG	  0x80000000
 #define CR4_PSE	  0x10
@@ -150,6 +151,30 @@ modes_start:
 	rdmsr
 	cmpl $0x00070406, %eax
 	check16 e, "the PAT is not what it is after reset"
+
+	/* Strings of ports, done by the hypervisor: ES is 0x7000, DS 0. */
+	vector16 VECTOR_GP, on_protection16
+	movw $UART_SCRATCH, %dx
+	movb $0x5a, 0x7c10
+	movw $0x7c10, %si
+	outsb
+	inb %dx, %al
+	cmpb $0x5a, %al
+	check16 e, "OUTS in real mode sent something else"
+	cmpw $0x7c11, %si
+	check16 e, "OUTS in real mode left SI elsewhere"
+	movw $0xfffe, %di
+	movw $2, %cx
+	rep insb
+	cmpw $0x5a5a, %es:0xfffe
+	check16 e, "REP INS in real mode stored something else"
+	movl %ecx, %eax
+	orw %di, %ax
+	check16 z, "REP INS in real mode left CX or DI elsewhere"
+	movw $0xffff, %di
+	insw
+	cmpw $VECTOR_GP, %dx
+	check16 e, "INSW over the segment's end did not come as interrupt 13"
 	movl $stage16, %esi
 	call puts16
 
@@ -169,6 +194,11 @@ on_undefined16:
 	movw $6, %dx
 	movw %sp, %bx
 	addw $2, %ss:(%bx)
+	iretw
+on_protection16:
+	movw $VECTOR_GP, %dx
+	movw %sp, %bx
+	addw $1, %ss:(%bx)	/* INSW has one byte */
 	iretw
 on_int16:
 	movw $0x4040, %dx
