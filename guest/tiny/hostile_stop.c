@@ -171,6 +171,16 @@ static void rep_ins(void)
 	__asm__ volatile("rep insb" : "+D"(to), "+c"(count) : "d"(OUTS_PORT) : "memory");
 }
 
+/* Through a table that lies in no memory. */
+static void outs_table(void)
+{
+	uint64_t from = window(0);
+
+	pd[4 * 512 - 1] = mem_bytes() | PTE_P | PTE_W | PTE_U;
+	invlpg((void *)WINDOW);
+	__asm__ volatile("outsb" : "+S"(from) : "d"(OUTS_PORT));
+}
+
 /* A data breakpoint on the stack that the exception is pushed to: its delivery raises it again. */
 static void endless_debug(void)
 {
@@ -221,8 +231,9 @@ static const struct {
 	{ "halt-open", "done", halt_open },
 	{ "spin", "runs for ever", spin },
 	{ "exits", "runs for ever", exits },
-	{ "outs", "stopped, or exit status 1", outs },
-	{ "rep-ins", "stopped", rep_ins },
+	{ "outs", "exit status 1", outs },
+	{ "rep-ins", "stopped: no memory", rep_ins },
+	{ "outs-table", "stopped: a page table without memory", outs_table },
 	{ "endless-debug", "any end, or runs for ever; QEMU without KVM crashes itself",
 	  endless_debug },
 	{ "flood", "exit status 1, lines in pieces", flood },

@@ -402,8 +402,50 @@ static void check_wrap(void)
 	write_cr3(read_cr3());
 }
 
+/* --- registers that the hypervisor keeps for each of its guests --------------------------- */
+
+#define CR4_PKE (1ul << 22)
+#define TURNS	32
+
+static void set_cr4(void *value)
+{
+	write_cr4((uint64_t)value);
+}
+
+static uint32_t pkru_read(void)
+{
+	uint32_t value;
+
+	__asm__ volatile("rdpkru" : "=a"(value) : "c"(0) : "rdx");
+	return value;
+}
+
+/* While another guest, which does the same, has the CPU in between. */
+static void check_kept(void)
+{
+	bool keys = try_call(set_cr4, ARG(read_cr4() | CR4_PKE)) == TRY_DONE &&
+		    (read_cr4() & CR4_PKE) != 0;
+	bool cr2_kept = true, pkru_kept = true;
+
+	for (unsigned i = 0; i < TURNS; i++) {
+		uint64_t value = rdtsc() | 1;
+		uint32_t rights = (uint32_t)value & ~3u; /* key 0 is that of all our pages */
+
+		write_cr2(value);
+		if (keys)
+			__asm__ volatile("wrpkru" ::"a"(rights), "c"(0), "d"(0) : "memory");
+		hypercall(HC_YIELD, 0, 0, 0);
+		cr2_kept = cr2_kept && read_cr2() == value;
+		pkru_kept = pkru_kept && (!keys || pkru_read() == rights);
+	}
+	check(cr2_kept, "CR2 over the turn of another guest");
+	check(pkru_kept, "PKRU over the turn of another guest");
+	write_cr4(read_cr4() & ~CR4_PKE);
+}
+
 int main(void)
 {
+	check_kept();
 	make_window();
 	check_absent();
 	check_rights();

@@ -1128,11 +1128,25 @@ def changes_at_random_under_three_spinning_cpus(s):
 
 # --- guest-virtual addresses --------------------------------------------------------------------
 
-@case(beds=ALL, guests=[("string", "mem=16M")])
+@case(beds=ALL, cpus=1, guests=[("string", "mem=16M"), ("string", "name=other mem=16M")])
 def strings_of_ports_are_as_the_cpu_has_them(s):
-    """INS and OUTS to memory that the CPU would refuse: the hypervisor does them, the guest cannot tell."""
-    s.expect(r"string\| string: pass \d+ checks")
-    s.finished("string")
+    """INS and OUTS to memory that the CPU would refuse: the hypervisor does them, the guest cannot tell.
+    Two guests take turns on one CPU, each with a CR2 of its own."""
+    for name in ("string", "other"):
+        s.expect(r"%s\| string: pass \d+ checks" % name)
+        s.finished(name)
+    s.sound()
+    s.quit()
+
+
+@case(beds=ALL, guests=[("hostile", "name=data mem=16M cmdline=probe=rep-ins"),
+                        ("hostile", "name=table mem=16M cmdline=probe=outs-table")])
+def strings_of_ports_to_nowhere(s):
+    """There is no memory, so there is nothing that a CPU would raise: the guest ends, and is told why."""
+    for name, words in (("data", "no memory there"), ("table", "a page table lies where there is no memory")):
+        assert s.until(lambda: s.guest(name)["state"] == "stopped"), s.guest(name)
+        why = s.guest(name)["why"]
+        assert why.startswith("INS or OUTS at linear 0x") and words in why, why
     s.sound()
     s.quit()
 
@@ -1227,7 +1241,8 @@ def console_walks(s):
     allowed, refused, kinds = 0, 0, set()
     s.machine.seen = 0      # it may have begun before the console was ready
     while True:
-        before, match = s.machine.expect(r"mmu\| mmu: (ask when cr3 is (0x[0-9a-f]+)|pass|FAIL.*)\r?\n", 60 * s.slow)
+        before, match = s.machine.expect(
+            r"mmu\| mmu: (ask when cr3 is (0x[0-9a-f]+)|pass|FAIL.*)\r?\n", 60 * s.slow)
         if not match.group(2):
             break
         root = match.group(2).decode()
