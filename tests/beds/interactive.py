@@ -94,7 +94,7 @@ def typing_at_the_console(s):
     user.has_typed("walk touch 0x200000")
     rows = user.runs("")
     assert rows[-1].startswith("  200000 -> "), rows
-    user.types("g\t\t")
+    user.types("gu\t\t")
     user.sees(lambda screen: screen.last() == PROMPT + "guest"
               and "guests  guest" in screen.rows[-2])
     user.types("\025")
