@@ -30,7 +30,7 @@ int fpu_create(struct vcpu *v)
 	v->fpu = frame_alloc(0, FRAME_KERNEL, ALLOC_ZERO);
 	if (v->fpu == NULL)
 		return -ENOMEM;
-	area = hpa_ptr(frame_hpa(v->fpu));
+	area = frame_own_bytes(v->fpu);
 	*(uint16_t *)(area + FCW_OFFSET) = FCW_RESET;
 	*(uint32_t *)(area + MXCSR_OFFSET) = MXCSR_RESET;
 	v->xcr0 = XCR0_X87;
@@ -90,7 +90,7 @@ uint32_t fpu_pkru(const struct vcpu *v)
 /* All of the state, whatever the guest has switched on: it may switch on more later. */
 static void save(struct vcpu *v)
 {
-	void *area = hpa_ptr(frame_hpa(v->fpu));
+	void *area = frame_own_bytes(v->fpu);
 	uint64_t mask = guest_xcr0_mask();
 
 	save_debug(v);
@@ -110,7 +110,7 @@ static void save(struct vcpu *v)
 
 static void restore(const struct vcpu *v)
 {
-	const void *area = hpa_ptr(frame_hpa(v->fpu));
+	const void *area = frame_own_bytes(v->fpu);
 	uint64_t mask = guest_xcr0_mask();
 
 	restore_debug(v);

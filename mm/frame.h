@@ -203,6 +203,10 @@ struct frame *frame_from_raw(hpa_t at);
 bool frame_kind_untyped(enum frame_kind kind);
 void *frame_bytes(struct frame *f);
 
+/* The bytes of a block of FRAME_KERNEL: what the rooms above keep in memory of their own. Panics
+ * for the others: those of a guest are vmio's. */
+void *frame_own_bytes(const struct frame *f);
+
 /*
  * One more, or n more, references for a caller that owns one already. `f` is a head.
  * Panics long before the count could wrap (FRAME_REFS_MAX).

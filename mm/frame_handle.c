@@ -195,3 +195,10 @@ void *frame_bytes(struct frame *f)
 	     (unsigned long long)frame_hpa(f).hpa, frame_kind_name((enum frame_kind)f->kind));
 	return hpa_ptr(frame_hpa(f));
 }
+
+void *frame_own_bytes(const struct frame *f)
+{
+	MUST(f->kind == FRAME_KERNEL, "frame 0x%llx: the bytes of a %s frame",
+	     (unsigned long long)frame_hpa(f).hpa, frame_kind_name((enum frame_kind)f->kind));
+	return hpa_ptr(frame_hpa(f));
+}

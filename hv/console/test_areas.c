@@ -63,7 +63,7 @@ static struct kvirt_area *make(unsigned pages, uint64_t word)
 		frames[n] = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL, 0);
 		if (frames[n] == NULL)
 			break;
-		*(uint64_t *)hpa_ptr(frame_hpa(frames[n])) = word + n;
+		*(uint64_t *)frame_own_bytes(frames[n]) = word + n;
 	}
 	if (n == pages && kvirt_map_frames(pages * PAGE_SIZE, 0, frames, n, RW, &area) == 0)
 		return area;

@@ -52,8 +52,8 @@ static int svm_setup_tables(void)
 
 	if (msrpm == NULL || iopm == NULL)
 		return -ENOMEM;
-	svm_msr_bitmap(hpa_ptr(frame_hpa(msrpm)));
-	memset(hpa_ptr(frame_hpa(iopm)), 0xff, PAGE_SIZE << IOPM_ORDER);
+	svm_msr_bitmap(frame_own_bytes(msrpm));
+	memset(frame_own_bytes(iopm), 0xff, PAGE_SIZE << IOPM_ORDER);
 	svm_msrpm = frame_hpa(msrpm).hpa;
 	svm_iopm = frame_hpa(iopm).hpa;
 	return 0;
@@ -138,7 +138,7 @@ static int svm_create(struct vcpu *v)
 	if (s->frame == NULL)
 		return -ENOMEM;
 	s->vmcb_hpa = frame_hpa(s->frame).hpa;
-	s->vmcb = hpa_ptr(frame_hpa(s->frame));
+	s->vmcb = frame_own_bytes(s->frame);
 	v->backend = s;
 	svm_controls(v, s->vmcb);
 	return 0;

@@ -83,7 +83,7 @@ static int vmx_setup(char *why, size_t why_size)
 	bitmap = frame_alloc(0, FRAME_KERNEL, 0);
 	if (bitmap == NULL)
 		return refuse(why, why_size, "no memory for the MSR bitmap");
-	vmx_msr_bitmap(hpa_ptr(frame_hpa(bitmap)));
+	vmx_msr_bitmap(frame_own_bytes(bitmap));
 	msr_bitmap = frame_hpa(bitmap).hpa;
 	vmx_revision = (uint32_t)msr_read(MSR_VMX_BASIC) & 0x7fffffff;
 	timer_shift = msr_read(MSR_VMX_MISC) & 31;
@@ -104,7 +104,7 @@ static int vmx_cpu_enable(char *why, size_t why_size)
 	c->region = frame_alloc(0, FRAME_KERNEL, ALLOC_ZERO);
 	if (c->region == NULL)
 		return refuse(why, why_size, "no memory for a VMXON region");
-	*(uint32_t *)hpa_ptr(frame_hpa(c->region)) = vmx_revision;
+	*(uint32_t *)frame_own_bytes(c->region) = vmx_revision;
 	if (!vmx_on(frame_hpa(c->region).hpa)) {
 		frame_put(c->region);
 		return refuse(why, why_size,
@@ -184,7 +184,7 @@ static int vmx_create(struct vcpu *v)
 		return -ENOMEM;
 	x->vmcs = frame_hpa(x->frame).hpa;
 	x->eptp = ept_pointer(&v->guest->space);
-	*(uint32_t *)hpa_ptr(frame_hpa(x->frame)) = vmx_revision;
+	*(uint32_t *)frame_own_bytes(x->frame) = vmx_revision;
 	v->backend = x;
 	return 0;
 }

@@ -260,7 +260,12 @@ static void bytes_of(void *f)
 	frame_bytes(f);
 }
 
-/* The bytes of untyped frames only, of all of a block. */
+static void own_bytes_of(void *f)
+{
+	frame_own_bytes(f);
+}
+
+/* The bytes of untyped frames only, of all of a block; and for their owners those of our own. */
 static void test_bytes(void)
 {
 	struct frame *f;
@@ -274,6 +279,10 @@ static void test_bytes(void)
 		} else {
 			CU_ASSERT_TRUE(panics(bytes_of, f, "the bytes of a"));
 		}
+		if (kind == FRAME_KERNEL)
+			CU_ASSERT_PTR_EQUAL(frame_own_bytes(f), hpa_ptr(frame_hpa(f)))
+		else
+			CU_ASSERT_TRUE(panics(own_bytes_of, f, "the bytes of a"));
 		frame_put(f);
 	}
 	f = frame_alloc(3, FRAME_GUEST, 0);
