@@ -265,6 +265,17 @@ void vm_io_remove(struct vm_io *io)
 
 /* --- where it stands -------------------------------------------------------------------------- */
 
+uint64_t vm_io_at(const struct vm_io *io)
+{
+	const struct vm_range *range;
+
+	if (io->at != io->end || io->list_rest == 0)
+		return io->at;
+	for (range = &io->list[io->list_next]; range->len == 0;)
+		range++;
+	return range->at.gpa;
+}
+
 void vm_io_limit(struct vm_io *io, uint64_t n)
 {
 	uint64_t here = smaller(n, io->end - io->at);

@@ -154,11 +154,9 @@ static inline uint64_t vm_avail(const struct vm_writer *w)
 	return vm_io_left(&w->io);
 }
 
-/* The address of the next byte, of the reader's own kind. */
-static inline uint64_t vm_io_at(const struct vm_io *io)
-{
-	return io->at;
-}
+/* The address of the next byte, of the reader's own kind; where none is left, that after the last
+ * one (of a list without any bytes: 0). */
+uint64_t vm_io_at(const struct vm_io *io);
 
 /* Ends it after at most n bytes from here, for good. What it has claimed stays claimed. */
 void vm_io_limit(struct vm_io *io, uint64_t n);

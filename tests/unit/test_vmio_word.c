@@ -178,6 +178,26 @@ static void test_list_round(void)
 	vmio_end();
 }
 
+/* The address is that of the next byte, also between two ranges. */
+static void test_list_address(void)
+{
+	static const struct vm_range empty[] = { { { 0x1000 }, 0 }, { { 0x2000 }, 0 } };
+	static const uint64_t want[] = { 0x1ffc, 0x2003, 0x5000, 0x5002, 0x4000, 0x4004 };
+	static const uint64_t step[] = { 7, 1, 2, 1, 4, 1 };
+	struct vm_reader r;
+
+	vmio_begin();
+	CU_ASSERT_EQUAL(vm_reader_list(&r, &vmio_space, list, 4, &vmio_use), 0);
+	for (unsigned i = 0; i < 6; i++) {
+		CU_ASSERT_EQUAL(vm_io_at(&r.io), want[i]);
+		vm_io_skip(&r.io, step[i]);
+	}
+	CU_ASSERT_EQUAL(vm_io_at(&r.io), 0x4005);
+	CU_ASSERT_EQUAL(vm_reader_list(&r, &vmio_space, empty, 2, &vmio_use), 0);
+	CU_ASSERT_EQUAL(vm_io_at(&r.io), 0);
+	vmio_end();
+}
+
 /* The count is exact where the third range is not there; all or nothing for a value. */
 static void test_list_fault(void)
 {
@@ -247,6 +267,7 @@ void suite_vmio_word(void)
 	CU_add_test(s, "exchange", test_exchange);
 	CU_add_test(s, "all ones", test_all_ones);
 	CU_add_test(s, "list, there and back", test_list_round);
+	CU_add_test(s, "list, addresses", test_list_address);
 	CU_add_test(s, "list with a hole", test_list_fault);
 	CU_add_test(s, "list and owners", test_list_owners);
 }
