@@ -60,20 +60,19 @@ static inline int word_store(void *at, size_t size, uint64_t value)
 	__asm__ volatile("1:\tlock cmpxchg" mov " %" reg "3, (%2)\n\t" \
 			 "xorl %1, %1\n"                               \
 			 "2:\n\t" FIXUP("1b", "2b")                    \
-			 : "+&a"(*old), "+&r"(fault)                   \
+			 : "+&a"(seen), "+&r"(fault)                   \
 			 : "r"(at), "q"(new)                           \
 			 : "memory", "cc")
 
 /*
  * Puts `new` in the place of *old. 0; -EAGAIN: something else is there, which *old is now; -EFAULT:
- * it faulted. A full barrier but for -EFAULT.
+ * it faulted, *old is left alone. A full barrier but for -EFAULT.
  */
 static inline int word_swap(void *at, size_t size, uint64_t *old, uint64_t new)
 {
-	uint64_t mask = UINT64_MAX >> (64 - 8 * size), wanted = *old & mask;
+	uint64_t mask = UINT64_MAX >> (64 - 8 * size), wanted = *old & mask, seen = wanted;
 	int fault = -EFAULT;
 
-	*old = wanted;
 	switch (size) {
 	case 8:
 		WORD_SWAP("q", "q");
@@ -88,9 +87,9 @@ static inline int word_swap(void *at, size_t size, uint64_t *old, uint64_t new)
 		WORD_SWAP("b", "b");
 		break;
 	}
-	*old &= mask;
 	if (fault != 0)
 		return fault;
+	*old = seen & mask;
 	return *old == wanted ? 0 : -EAGAIN;
 }
 

@@ -117,8 +117,10 @@ static void test_access_faults(void)
 	CU_ASSERT_EQUAL(vm_fill(&w, 0xaa, 0x1000, &copied), -EFAULT);
 	CU_ASSERT_EQUAL(copied, 0x10);
 	CU_ASSERT_EQUAL(vm_write_once(&w, 4, 1), -EFAULT);
+	value = UINT64_C(0x700000005);
 	CU_ASSERT_EQUAL(vm_compare_exchange(&w, 4, &value, 1), -EFAULT);
-	CU_ASSERT_EQUAL(value, 5);
+	CU_ASSERT_EQUAL(value, UINT64_C(0x700000005));
+	value = 5;
 	CU_ASSERT_EQUAL(vm_fetch_or(&w, 2, 1, &value), -EFAULT);
 	CU_ASSERT_EQUAL(vm_io_at(&w.io), SIZE_2M + PAGE_SIZE);
 	vmio_gone(&w.io);
