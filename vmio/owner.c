@@ -188,10 +188,12 @@ int owner_claim_list(struct vm_space *space, const struct vm_range *ranges, unsi
 
 	REQUIRES(n <= OWNER_LIST && party->id != 0);
 	spin_lock(&o->lock);
-	for (unsigned i = 0; i < n && err == 0; i++)
+	for (unsigned i = 0; i < n && err == 0; i++) {
+		REQUIRES(ranges[i].at.gpa + ranges[i].len >= ranges[i].at.gpa);
 		if (ranges[i].len != 0)
 			err = claim(o, ranges[i].at.gpa, ranges[i].at.gpa + ranges[i].len, party,
 				    &slot);
+	}
 	if (err != 0)
 		release_all(o, party->id);
 	INVARIANT(sound(o));

@@ -198,6 +198,15 @@ static void activate_removed(void *context)
 	vm_io_activate(&r.io);
 }
 
+static void claim_wrapped(void *context)
+{
+	static const struct vm_range ranges[] = { { { 0x1000 }, 1 }, { { UINT64_MAX }, 2 } };
+	struct owner_party party = { owner_new_id(), "test", OWNER_READS };
+
+	(void)context;
+	owner_claim_list(&vmio_space, ranges, 2, &party);
+}
+
 /* Our own mistakes. */
 static void test_misuse(void)
 {
@@ -205,6 +214,7 @@ static void test_misuse(void)
 	CU_ASSERT_TRUE(panics(use_before, (void *)(uintptr_t)&vmio_use, "VM_IO_ACTIVE"));
 	CU_ASSERT_TRUE(panics(use_after, NULL, "VM_IO_ACTIVE"));
 	CU_ASSERT_TRUE(panics(activate_twice, NULL, "VM_IO_CREATED"));
+	CU_ASSERT_TRUE(panics(claim_wrapped, NULL, "precondition failed: ranges[i]"));
 	CU_ASSERT_TRUE(panics(dispose_twice, NULL, "VM_IO_ACTIVE"));
 	CU_ASSERT_TRUE(panics(remove_active, NULL, "VM_IO_CREATED"));
 	CU_ASSERT_TRUE(panics(activate_removed, NULL, "VM_IO_CREATED"));
