@@ -254,6 +254,25 @@ static void test_owners(void)
 	end();
 }
 
+/* A reader that wants to be alone is, also where it reads through the guest's tables. */
+static void test_alone(void)
+{
+	static const struct vm_use alone = { .who = "alone", .flags = VM_ALONE };
+	struct vm_reader r, v;
+	uint64_t value;
+
+	begin();
+	CU_ASSERT_EQUAL(vm_reader_guest(&r, &gva_world, gpa(data[0]), 8, &use), 0);
+	CU_ASSERT_EQUAL(vm_io_activate(&r.io), 0);
+	vm_reader_virtual(&v, &gva_world, gva(VA), 16, &virt, &alone);
+	CU_ASSERT_EQUAL(vm_io_activate(&v.io), 0);
+	CU_ASSERT_EQUAL(vm_read_val(&v, &value), -EBUSY);
+	vm_io_dispose(&r.io);
+	CU_ASSERT_EQUAL(vm_read_val(&v, &value), 0);
+	vm_io_dispose(&v.io);
+	end();
+}
+
 /* Looking only: no marks in the guest's tables, no memory brought in. */
 static void test_probe(void)
 {
@@ -310,6 +329,7 @@ void suite_vmio_virtual(void)
 	CU_add_test(s, "tables move", test_tables_move);
 	CU_add_test(s, "straddle", test_straddle);
 	CU_add_test(s, "owners", test_owners);
+	CU_add_test(s, "alone", test_alone);
 	CU_add_test(s, "probe", test_probe);
 	CU_add_test(s, "shapes", test_shapes);
 }
