@@ -83,6 +83,36 @@ static void test_refusals(void)
 	vmio_end();
 }
 
+/* A refused word is not looked at: nothing is brought in, no mark is set. */
+static void test_refused_unseen(void)
+{
+	struct vm_range ranges[] = { { { 0x6000 }, 6 }, { { 0x7000 }, 2 } };
+	struct vm_writer w;
+	uint64_t got = 5;
+
+	vmio_begin();
+	vmio_map(0x4000, 0, PT_RW);
+	w = vmio_writer(0x4001, 64);
+	CU_ASSERT_EQUAL(vm_write_once(&w, 8, 1), -EINVAL);
+	CU_ASSERT_EQUAL(vm_compare_exchange(&w, 4, &got, 1), -EINVAL);
+	CU_ASSERT_EQUAL(vmio_attr(0x4000) & PT_DIRTY, 0);
+	vmio_gone(&w.io);
+	w = vmio_writer(0x5001, 64);
+	CU_ASSERT_EQUAL(vm_fetch_or(&w, 2, 1, &got), -EINVAL);
+	vmio_gone(&w.io);
+	CU_ASSERT_EQUAL(vm_writer_list(&w, &vmio_space, ranges, 2, &vmio_use), 0);
+	CU_ASSERT_EQUAL(vm_io_activate(&w.io), 0);
+	CU_ASSERT_EQUAL(vm_write_once(&w, 8, 1), -ERANGE);
+	vmio_gone(&w.io);
+	CU_ASSERT_EQUAL(vmio_faults, 0);
+	/* The size is wrong, whatever is there. */
+	w = vmio_writer(VMIO_RAM + 1, 64);
+	CU_ASSERT_EQUAL(vm_write_once(&w, 2, 1), -EINVAL);
+	CU_ASSERT_EQUAL(vm_write_once(&w, 1, 1), -EFAULT);
+	vmio_gone(&w.io);
+	vmio_end();
+}
+
 static void test_exchange(void)
 {
 	struct vm_writer w;
@@ -264,6 +294,7 @@ void suite_vmio_word(void)
 
 	CU_add_test(s, "once", test_once);
 	CU_add_test(s, "refusals", test_refusals);
+	CU_add_test(s, "refused unseen", test_refused_unseen);
 	CU_add_test(s, "exchange", test_exchange);
 	CU_add_test(s, "all ones", test_all_ones);
 	CU_add_test(s, "list, there and back", test_list_round);
