@@ -5,15 +5,17 @@
 # the place of those that it stored before; inputs with names were written by hand and stay.
 
 FUZZ_TIME ?= 60
-FUZZ_TARGETS ?= gva vmio
+FUZZ_TARGETS ?= gva vmio virtual
+# What targets share: every file that is neither a target nor a way to run one.
+FUZZ_PARTS := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard tests/fuzz/*.c))
 FUZZ_ALL := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_FLAGS := -fsanitize=fuzzer-no-link $(SAN)
 # What an input may take: bytes, seconds.
 FUZZ_LIMITS := -max_len=1024 -timeout=10
 
-FUZZ_OBJS := $(call host_objs,fuzz,$(HOST_SRCS))
+FUZZ_OBJS := $(call host_objs,fuzz,$(HOST_SRCS) $(FUZZ_PARTS))
 FUZZ_MAINS := $(call host_objs,fuzz,$(FUZZ_ALL:%=tests/fuzz/fuzz_%.c))
-REPLAY_OBJS := $(call host_objs,unit,$(HOST_SRCS) tests/fuzz/replay.c)
+REPLAY_OBJS := $(call host_objs,unit,$(HOST_SRCS) $(FUZZ_PARTS) tests/fuzz/replay.c)
 
 $(OUT)/fuzz/%.o: %.c | deps
 	@mkdir -p $(@D)
@@ -30,7 +32,7 @@ $(FUZZ_ALL:%=$(OUT)/replay/%): $(OUT)/replay/%: $(OUT)/unit/tests/fuzz/fuzz_%.o 
 
 fuzz: $(FUZZ_TARGETS:%=$(OUT)/fuzz/run-%)
 	@for t in $(FUZZ_TARGETS); do \
-		mkdir -p $(OUT)/fuzz/found/$$t; \
+		mkdir -p $(OUT)/fuzz/found/$$t tests/fuzz/corpus/$$t; \
 		$(OUT)/fuzz/run-$$t -max_total_time=$(FUZZ_TIME) $(FUZZ_LIMITS) -print_final_stats=1 \
 			-artifact_prefix=$(OUT)/fuzz/$$t- $(OUT)/fuzz/found/$$t \
 			tests/fuzz/corpus/$$t || exit 1; \
@@ -38,7 +40,8 @@ fuzz: $(FUZZ_TARGETS:%=$(OUT)/fuzz/run-%)
 
 fuzz-corpus: $(FUZZ_TARGETS:%=$(OUT)/fuzz/run-%)
 	@for t in $(FUZZ_TARGETS); do \
-		rm -rf $(OUT)/fuzz/least/$$t; mkdir -p $(OUT)/fuzz/least/$$t $(OUT)/fuzz/found/$$t; \
+		rm -rf $(OUT)/fuzz/least/$$t; \
+		mkdir -p $(OUT)/fuzz/least/$$t $(OUT)/fuzz/found/$$t tests/fuzz/corpus/$$t; \
 		$(OUT)/fuzz/run-$$t -set_cover_merge=1 -use_counters=0 $(FUZZ_LIMITS) $(OUT)/fuzz/least/$$t \
 			tests/fuzz/corpus/$$t $(OUT)/fuzz/found/$$t || exit 1; \
 		find tests/fuzz/corpus/$$t -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -delete; \

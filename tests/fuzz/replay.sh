@@ -1,27 +1,44 @@
 #!/bin/bash
 # SPDX-License-Identifier: MPL-2.0
-# replay.sh OUT TARGET...: runs each stored input of tests/fuzz/corpus/TARGET through OUT/TARGET. A
-# target without an input is a failure: nothing would be tested.
+# replay.sh OUT TARGET...: runs the stored inputs of tests/fuzz/corpus/TARGET through OUT/TARGET, all
+# in one process, and when that fails each on its own. A target without an input is a failure:
+# nothing would be tested.
 out=$1
 shift
 passed=0 failed=0
 log=$(mktemp)
-for target in "$@"; do
-	count=0
-	for input in tests/fuzz/corpus/"$target"/*; do
-		[ -f "$input" ] || continue
-		count=$((count + 1))
+
+# One after the other, to name those that fail.
+each() {
+	local bad=0
+	for input in "$@"; do
 		if timeout 20 "$out/$target" "$input" >"$log" 2>&1; then
 			passed=$((passed + 1))
 		else
-			failed=$((failed + 1))
+			failed=$((failed + 1)) bad=$((bad + 1))
 			echo "$input fails; to see how: $out/$target $input"
 			tail -20 "$log"
 		fi
 	done
-	if [ "$count" = 0 ]; then
+	if [ "$bad" = 0 ]; then
+		failed=$((failed + 1))
+		echo "the inputs of $target fail in one process, and none does on its own"
+	fi
+}
+
+for target in "$@"; do
+	inputs=()
+	for input in tests/fuzz/corpus/"$target"/*; do
+		[ -f "$input" ] && inputs+=("$input")
+	done
+	if [ ${#inputs[@]} = 0 ]; then
 		failed=$((failed + 1))
 		echo "tests/fuzz/corpus/$target has no inputs"
+	elif timeout 100 "$out/$target" "${inputs[@]}" >"$log" 2>&1; then
+		passed=$((passed + ${#inputs[@]}))
+	else
+		tail -20 "$log"
+		each "${inputs[@]}"
 	fi
 done
 rm -f "$log"

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/err.h"
+
 #define BIT(n) (UINT64_C(1) << (n))
 
 enum kind {
@@ -235,9 +237,13 @@ static struct gva_result fault(const struct gva_mode *m, uint64_t va, struct gva
 	};
 }
 
-static struct gva_result stage2(uint64_t at, pt_attr_t want)
+static struct gva_result stage2(uint64_t at, pt_attr_t want, int err)
 {
-	return (struct gva_result){ .outcome = GVA_WALK_STAGE2, .gpa = gpa(at), .rights = want };
+	return (struct gva_result){
+		.outcome = err == -ENOMEM ? GVA_NO_MEMORY : GVA_WALK_STAGE2,
+		.gpa = gpa(at),
+		.rights = want,
+	};
 }
 
 static struct address address_of(const struct path *p)
@@ -257,34 +263,66 @@ static struct address address_of(const struct path *p)
 	return x;
 }
 
-/* Marks, from the top. False: this entry's memory cannot be written. */
-static bool mark(const struct gva_ref_memory *memory, struct path *p, unsigned i, bool write)
+/* Where the word is; NULL: not there, or not with that right. */
+static uint8_t *word_at(const struct gva_ref_memory *memory, uint64_t at, pt_attr_t want,
+			bool bring_in, int *err)
+{
+	if (memory->word != NULL)
+		return memory->word(at, want, bring_in, err);
+	*err = -EFAULT;
+	return at < (want == PT_WRITE ? memory->writable : memory->size) ? memory->bytes + at
+									 : NULL;
+}
+
+/*
+ * Marks entry i. 0; -EAGAIN: it is another one by now, and is not changed; else its memory cannot
+ * be written.
+ */
+static int mark(const struct gva_ref_memory *memory, struct path *p, unsigned i, bool write)
 {
 	uint64_t value = p->entry[i].value | BIT(5);
+	uint8_t *word;
+	int err;
 
 	if (write && i == p->n - 1)
 		value |= BIT(6);
 	if (p->entry[i].kind == PAE_PDPTE || value == p->entry[i].value)
-		return true;
-	if (p->entry[i].at >= memory->writable)
-		return false;
-	memcpy(memory->bytes + p->entry[i].at, &value, p->entry[i].bytes);
-	return true;
+		return 0;
+	word = word_at(memory, p->entry[i].at, PT_WRITE, true, &err);
+	if (word == NULL)
+		return err;
+	if (memcmp(word, &p->entry[i].value, p->entry[i].bytes) != 0)
+		return -EAGAIN;
+	memcpy(word, &value, p->entry[i].bytes);
+	p->entry[i].value = value;
+	if (memory->marked != NULL)
+		memory->marked(p->entry[i].at);
+	return 0;
 }
 
-static struct gva_result finish(const struct gva_ref_memory *memory, const struct gva_mode *m,
-				uint64_t va, struct gva_access a, struct path *p)
+/* All marks from the top. GVA_BUSY: an entry has changed, and the path ends before it. */
+static struct gva_result mark_all(const struct gva_ref_memory *memory, struct path *p, bool write)
 {
-	struct address x = address_of(p);
-	bool user = a.user && !a.implicit, key = key_forbids(m, a, user, x);
+	for (unsigned i = 0; i < p->n; i++) {
+		int err = mark(memory, p, i, write);
+
+		if (err == -EAGAIN) {
+			p->n = i;
+			return (struct gva_result){ .outcome = GVA_BUSY };
+		}
+		if (err != 0)
+			return stage2(p->entry[i].at, PT_WRITE, err);
+	}
+	return (struct gva_result){ .outcome = GVA_OK };
+}
+
+/* What the leaf leads to. */
+static struct gva_result result_of(const struct gva_mode *m, uint64_t va, const struct path *p,
+				   struct address x)
+{
 	uint64_t size = BIT(index_shift(p->entry[p->n - 1].kind));
 	uint64_t leaf = p->entry[p->n - 1].value, base = 0;
 
-	if (key || !(user ? user_may(a, x) : supervisor_may(m, a, x)))
-		return fault(m, va, a, user, true, false, key);
-	for (unsigned i = 0; i < p->n && !a.probe; i++)
-		if (!mark(memory, p, i, a.kind == GVA_WRITE))
-			return stage2(p->entry[i].at, PT_WRITE);
 	for (unsigned bit = index_shift(p->entry[p->n - 1].kind); bit < m->maxphyaddr; bit++)
 		base += leaf & BIT(bit);
 	for (unsigned bit = 13; p->entry[p->n - 1].kind == OLD_PDE_PAGE && bit <= 20; bit++)
@@ -298,6 +336,20 @@ static struct gva_result finish(const struct gva_ref_memory *memory, const struc
 	};
 }
 
+static struct gva_result finish(const struct gva_ref_memory *memory, const struct gva_mode *m,
+				uint64_t va, struct gva_access a, struct path *p)
+{
+	struct address x = address_of(p);
+	bool user = a.user && !a.implicit, key = key_forbids(m, a, user, x);
+	struct gva_result marked = { .outcome = GVA_OK };
+
+	if (key || !(user ? user_may(a, x) : supervisor_may(m, a, x)))
+		return fault(m, va, a, user, true, false, key);
+	if (!a.probe)
+		marked = mark_all(memory, p, a.kind == GVA_WRITE);
+	return marked.outcome == GVA_OK ? result_of(m, va, p, x) : marked;
+}
+
 /* The kind and the address of the first entry. */
 static enum kind first_kind(const struct gva_mode *m)
 {
@@ -306,49 +358,53 @@ static enum kind first_kind(const struct gva_mode *m)
 	return cr4(m, 5) ? PAE_PDPTE : OLD_PDE_TABLE;
 }
 
-static bool load(const struct gva_ref_memory *memory, uint64_t at, unsigned bytes, uint64_t *value)
+static uint64_t root_of(const struct gva_mode *m, enum kind first)
 {
-	*value = 0;
-	if (at >= memory->size)
-		return false;
-	memcpy(value, memory->bytes + at, bytes);
-	return true;
+	if (lma(m))
+		return m->cr3 & ((BIT(52) - 1) & ~UINT64_C(0xfff));
+	return m->cr3 & (first == PAE_PDPTE ? 0xffffffe0 : 0xfffff000);
 }
 
-static struct gva_result walk(const struct gva_ref_memory *memory, const struct gva_mode *m,
-			      uint64_t va, struct gva_access a)
+/* Entries from after those of the path, down to the page. GVA_OK: it is there. */
+static struct gva_result descend(const struct gva_ref_memory *memory, const struct gva_mode *m,
+				 uint64_t va, struct gva_access a, struct path *p)
 {
 	bool old = !lma(m) && !cr4(m, 5), user = a.user && !a.implicit;
 	unsigned bytes = old ? 4 : 8;
-	enum kind kind = first_kind(m);
-	uint64_t table = m->cr3 & (lma(m) ? ((BIT(52) - 1) & ~UINT64_C(0xfff))
-					  : (kind == PAE_PDPTE ? 0xffffffe0 : 0xfffff000));
-	struct path p = { 0 };
 
 	for (;;) {
+		bool top = p->n == 0;
+		enum kind kind = top ? first_kind(m) : next_kind(p->entry[p->n - 1].kind, false, m);
+		uint64_t table = top ? root_of(m, kind)
+				     : p->entry[p->n - 1].value & (BIT(m->maxphyaddr) - 1) &
+						 ~UINT64_C(0xfff);
 		unsigned indexes = kind == PAE_PDPTE ? 4 : old ? 1024 : 512;
-		uint64_t at = table + (va >> index_shift(kind)) % indexes * bytes, value;
+		uint64_t at = table + (va >> index_shift(kind)) % indexes * bytes, value = 0;
+		const uint8_t *word;
+		int err;
 
-		if (kind == PAE_PDPTE && !m->amd)
+		if (kind == PAE_PDPTE && !m->amd) {
 			value = m->pdpte[va >> 30 & 3];
-		else if (!load(memory, at, bytes, &value))
-			return stage2(at, PT_READ);
-		if (p.n != 0 && !is_page(kind) && (value & BIT(7)) != 0)
-			kind = next_kind(p.entry[p.n - 1].kind, true, m);
+		} else {
+			word = word_at(memory, at, PT_READ, !a.probe, &err);
+			if (word == NULL)
+				return stage2(at, PT_READ, err);
+			memcpy(&value, word, bytes);
+		}
+		if (!top && !is_page(kind) && (value & BIT(7)) != 0)
+			kind = next_kind(p->entry[p->n - 1].kind, true, m);
 		else if (kind == OLD_PDE_TABLE && (value & BIT(7)) != 0 && cr4(m, 4))
 			kind = OLD_PDE_PAGE;
-		p.entry[p.n].kind = kind;
-		p.entry[p.n].at = at;
-		p.entry[p.n].value = value;
-		p.entry[p.n++].bytes = bytes;
+		p->entry[p->n].kind = kind;
+		p->entry[p->n].at = at;
+		p->entry[p->n].value = value;
+		p->entry[p->n++].bytes = bytes;
 		if ((value & BIT(0)) == 0)
 			return fault(m, va, a, user, false, false, false);
 		if (any_reserved(kind, value, m))
 			return fault(m, va, a, user, true, true, false);
 		if (is_page(kind))
-			return finish(memory, m, va, a, &p);
-		table = value & (BIT(m->maxphyaddr) - 1) & ~UINT64_C(0xfff);
-		kind = next_kind(kind, false, m);
+			return (struct gva_result){ .outcome = GVA_OK };
 	}
 }
 
@@ -366,6 +422,23 @@ static uint64_t without_metadata(const struct gva_mode *m, uint64_t va)
 	for (unsigned bit = sign + 1; sign != 0 && bit <= 62; bit++)
 		va = (va & ~BIT(bit)) | (va >> sign & 1) << bit;
 	return va;
+}
+
+/* An entry that changes before it is marked is read again, 16 times in all. */
+static struct gva_result walk(const struct gva_ref_memory *memory, const struct gva_mode *m,
+			      uint64_t va, struct gva_access a)
+{
+	struct path p = { 0 };
+
+	for (unsigned i = 0; i < 16; i++) {
+		struct gva_result r = descend(memory, m, va, a, &p);
+
+		if (r.outcome == GVA_OK)
+			r = finish(memory, m, va, a, &p);
+		if (r.outcome != GVA_BUSY)
+			return r;
+	}
+	return (struct gva_result){ .outcome = GVA_BUSY };
 }
 
 struct gva_result gva_ref_translate(const struct gva_ref_memory *memory,

@@ -13,9 +13,14 @@
 struct gva_ref_memory {
 	uint8_t *bytes;
 	uint64_t size, writable;
+	/* Or, when not NULL: where the word at `at` is for `want` (PT_READ, PT_WRITE), and what is
+	 * told of each that was marked. NULL: it is not there, *err says why. Called for each
+	 * access of the walk, and may change what comes after it. */
+	uint8_t *(*word)(uint64_t at, pt_attr_t want, bool bring_in, int *err);
+	void (*marked)(uint64_t at);
 };
 
-/* As gva_translate without races; sets the marks in `memory`. */
+/* As gva_translate, where nobody changes the tables but `word`; sets the marks in `memory`. */
 struct gva_result gva_ref_translate(const struct gva_ref_memory *memory,
 				    const struct gva_mode *mode, uint64_t va,
 				    struct gva_access access);

@@ -13,8 +13,9 @@ struct vm_space gva_world;
 
 static uint8_t *page_bytes[GVA_WORLD_PAGES];
 static uint8_t shadow[GVA_WORLD_PAGES * PAGE_SIZE];
-static const struct gva_ref_memory memory = { shadow, sizeof(shadow),
-					      GVA_WORLD_WRITABLE *PAGE_SIZE };
+static const struct gva_ref_memory memory = { .bytes = shadow,
+					      .size = sizeof(shadow),
+					      .writable = GVA_WORLD_WRITABLE * PAGE_SIZE };
 
 static void must(int err, const char *what)
 {

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MPL-2.0 */
+#include "tests/fuzz/step.h"
+
+#include "mm/frame_alloc.h"
+#include "tests/fuzz/parties.h"
+
+#define STEPS  96
+/* So often everything is compared, however much there is. */
+#define ALL_OF 16
+
+/* How a step is made: with allocations that fail, with a page that cannot be accessed. */
+#define HOW_FAIL 0x80
+#define HOW_HOLE 0x40
+
+static void (*const steps[])(struct input *) = {
+	step_change,  step_change, step_open,	  step_open,   step_copy,      step_copy,
+	step_bytes,   step_bytes,  step_fill,	  step_value,  step_word,      step_word,
+	step_epoch,   step_move,   step_close,	  step_trap,   step_share,     step_tables,
+	step_at_once, step_vcpu,   step_activate, step_memory, step_duplicate,
+};
+
+#define KINDS (sizeof(steps) / sizeof(steps[0]))
+
+static void step(struct input *in)
+{
+	unsigned how = (unsigned)input_take(in, 1);
+	bool hole = (how & HOW_HOLE) != 0;
+
+	if ((how & HOW_FAIL) != 0)
+		frame_alloc_fail_after((int64_t)input_take(in, 1) % 8);
+	if (hole)
+		guest_set_hole(true);
+	steps[(how & 0x3f) % KINDS](in);
+	if (hole)
+		guest_set_hole(false);
+	frame_alloc_fail_after(-1);
+}
+
+static void check(bool all)
+{
+	guest_check(all);
+	cursors_check();
+	parties_check(&guest_space);
+}
+
+void steps_run(struct input *in, void (*begin)(struct input *in))
+{
+	static bool ready;
+
+	if (!ready)
+		guest_init();
+	ready = true;
+	guest_begin((unsigned)input_take(in, 1));
+	cursors_begin();
+	parties_begin();
+	if (begin != NULL)
+		begin(in);
+	for (unsigned i = 0; i < STEPS && in->left != 0; i++) {
+		step(in);
+		check(i % ALL_OF == 0);
+	}
+	step_close_all();
+	if (epoch_inside())
+		epoch_exit();
+	check(true);
+	/* It is known by its address, and the next one has the same. */
+	owner_set_shared_readers(&guest_space, true);
+	guest_end();
+}
