@@ -4,6 +4,8 @@
  * that are left in memory must be those of the reference.
  *
  *      registers | five entries along the path | accesses, each after one more word of memory
+ *
+ * While an access walks, the entries of the path, or other words, may change.
  */
 #include "base/err.h"
 #include "tests/fuzz/input.h"
@@ -12,6 +14,11 @@
 #include "tests/host/gva_shape.h"
 
 #define ACCESSES 64
+#define CHANGES	 3
+
+/* Where the entries of the path are. */
+static uint64_t path_at[GVA_MAX_LEVELS];
+static unsigned path_count;
 
 /* Registers that a CPU can have: long mode has PAE and paging. */
 static struct gva_mode take_mode(struct input *in)
@@ -55,6 +62,7 @@ static void take_path(struct input *in, const struct gva_mode *m, uint64_t va)
 		if (page >= GVA_WORLD_PAGES)
 			return;
 		table = input_take(in, size);
+		path_at[path_count++] = page * PAGE_SIZE + index * size;
 		gva_world_put(page * PAGE_SIZE + index * size, size, table);
 	}
 }
@@ -66,9 +74,35 @@ static void take_word(struct input *in)
 	gva_world_put(at % (GVA_WORLD_PAGES * PAGE_SIZE), 8, input_take(in, 8));
 }
 
+/* What another vCPU does meanwhile: most of it to the entries of the path. */
+static bool take_changes(struct input *in)
+{
+	static struct gva_change changes[CHANGES];
+	unsigned how = (unsigned)input_take(in, 1), n = 1 + (how & 0x7f) % CHANGES;
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned when = (unsigned)input_take(in, 1), which = (unsigned)input_take(in, 1);
+		uint64_t at = which * 512, bits = 0;
+
+		if (path_count != 0 && which < 0xc0)
+			at = path_at[which % path_count];
+		bits = (how & 0x80) != 0 ? input_take(in, 8)
+					 : UINT64_C(1) << (input_take(in, 1) & 63);
+		changes[i] = (struct gva_change){
+			.first = 1 + (when & 15),
+			.period = when >> 4 & 3,
+			.at = at / 8 * 8 % (GVA_WORLD_PAGES * PAGE_SIZE),
+			.bits = (at & 4) != 0 ? bits << 32 : bits,
+		};
+	}
+	gva_world_change(changes, n);
+	return true;
+}
+
 static void take_access(struct input *in, const struct gva_mode *m, uint64_t va)
 {
 	uint64_t how = input_take(in, 1);
+	bool changes = false;
 	struct gva_result got;
 	struct gva_access access = {
 		.kind = (enum gva_kind)((how & 3) % 3),
@@ -81,8 +115,10 @@ static void take_access(struct input *in, const struct gva_mode *m, uint64_t va)
 		take_word(in);
 	if (how >> 6 & 1)
 		va ^= input_take(in, 8);
+	if (how >> 7 & 1)
+		changes = take_changes(in);
 	FUZZ_CHECK(gva_world_agrees(m, va, access, &got));
-	FUZZ_CHECK(got.outcome != GVA_BUSY && got.outcome != GVA_NO_MEMORY);
+	FUZZ_CHECK((got.outcome != GVA_BUSY || changes) && got.outcome != GVA_NO_MEMORY);
 	FUZZ_CHECK(!epoch_inside());
 }
 
@@ -103,6 +139,27 @@ static void check_pdptes(const struct gva_mode *m)
 		FUZZ_CHECK(loaded.pdpte[i] == (ok ? m->pdpte[i] : ~m->pdpte[i]));
 }
 
+/* From wherever CR3 points. */
+static void check_loading(const struct gva_mode *m)
+{
+	struct gva_mode loaded = *m;
+	uint64_t value, table = m->cr3 & 0xffffffe0;
+	int want = 0;
+
+	for (unsigned i = 0; i < 4 && want == 0; i++) {
+		if (table + 8 * i >= GVA_WORLD_PAGES * PAGE_SIZE) {
+			want = -EFAULT;
+			break;
+		}
+		value = gva_world_get(table + 8 * i, 8);
+		want = gva_ref_pdpte_ok(m, value) ? 0 : -EINVAL;
+	}
+	FUZZ_CHECK(gva_load_pdptes(&gva_world, &loaded) == want);
+	for (unsigned i = 0; i < 4; i++)
+		FUZZ_CHECK(loaded.pdpte[i] ==
+			   (want == 0 ? gva_world_get(table + 8 * i, 8) : m->pdpte[i]));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
@@ -116,6 +173,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		ready = true;
 	}
 	gva_world_clear();
+	path_count = 0;
 	m = take_mode(&in);
 	if ((m.efer & EFER_LMA) == 0 && (m.cr4 & CR4_PAE) != 0)
 		check_pdptes(&m);
@@ -123,5 +181,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	take_path(&in, &m, va);
 	for (unsigned i = 0; i < ACCESSES && in.left != 0; i++)
 		take_access(&in, &m, va);
+	check_loading(&m);
 	return 0;
 }

@@ -263,17 +263,6 @@ static struct address address_of(const struct path *p)
 	return x;
 }
 
-/* Where the word is; NULL: not there, or not with that right. */
-static uint8_t *word_at(const struct gva_ref_memory *memory, uint64_t at, pt_attr_t want,
-			bool bring_in, int *err)
-{
-	if (memory->word != NULL)
-		return memory->word(at, want, bring_in, err);
-	*err = -EFAULT;
-	return at < (want == PT_WRITE ? memory->writable : memory->size) ? memory->bytes + at
-									 : NULL;
-}
-
 /*
  * Marks entry i. 0; -EAGAIN: it is another one by now, and is not changed; else its memory cannot
  * be written.
@@ -288,7 +277,7 @@ static int mark(const struct gva_ref_memory *memory, struct path *p, unsigned i,
 		value |= BIT(6);
 	if (p->entry[i].kind == PAE_PDPTE || value == p->entry[i].value)
 		return 0;
-	word = word_at(memory, p->entry[i].at, PT_WRITE, true, &err);
+	word = memory->word(p->entry[i].at, PT_WRITE, true, &err);
 	if (word == NULL)
 		return err;
 	if (memcmp(word, &p->entry[i].value, p->entry[i].bytes) != 0)
@@ -365,36 +354,51 @@ static uint64_t root_of(const struct gva_mode *m, enum kind first)
 	return m->cr3 & (first == PAE_PDPTE ? 0xffffffe0 : 0xfffff000);
 }
 
+/* The table that comes after those of the path: where its entry is, and what kind that is. */
+static enum kind next_entry(const struct gva_mode *m, uint64_t va, const struct path *p,
+			    uint64_t *at)
+{
+	bool old = !lma(m) && !cr4(m, 5), top = p->n == 0;
+	uint64_t above = top ? 0 : p->entry[p->n - 1].value;
+	enum kind kind = top ? first_kind(m) : next_kind(p->entry[p->n - 1].kind, false, m);
+	uint64_t table = top ? root_of(m, kind)
+			     : above & (BIT(m->maxphyaddr) - 1) & ~UINT64_C(0xfff);
+	unsigned indexes = kind == PAE_PDPTE ? 4 : old ? 1024 : 512;
+
+	*at = table + (va >> index_shift(kind)) % indexes * (old ? 4 : 8);
+	return kind;
+}
+
+/* What kind it is once its PS bit is known. */
+static enum kind kind_with(const struct gva_mode *m, const struct path *p, enum kind kind,
+			   uint64_t value)
+{
+	if ((value & BIT(7)) == 0)
+		return kind;
+	if (p->n != 0 && !is_page(kind))
+		return next_kind(p->entry[p->n - 1].kind, true, m);
+	return kind == OLD_PDE_TABLE && cr4(m, 4) ? OLD_PDE_PAGE : kind;
+}
+
 /* Entries from after those of the path, down to the page. GVA_OK: it is there. */
 static struct gva_result descend(const struct gva_ref_memory *memory, const struct gva_mode *m,
 				 uint64_t va, struct gva_access a, struct path *p)
 {
-	bool old = !lma(m) && !cr4(m, 5), user = a.user && !a.implicit;
-	unsigned bytes = old ? 4 : 8;
+	unsigned bytes = !lma(m) && !cr4(m, 5) ? 4 : 8;
+	bool user = a.user && !a.implicit;
 
 	for (;;) {
-		bool top = p->n == 0;
-		enum kind kind = top ? first_kind(m) : next_kind(p->entry[p->n - 1].kind, false, m);
-		uint64_t table = top ? root_of(m, kind)
-				     : p->entry[p->n - 1].value & (BIT(m->maxphyaddr) - 1) &
-						 ~UINT64_C(0xfff);
-		unsigned indexes = kind == PAE_PDPTE ? 4 : old ? 1024 : 512;
-		uint64_t at = table + (va >> index_shift(kind)) % indexes * bytes, value = 0;
-		const uint8_t *word;
-		int err;
+		uint64_t at, value = 0;
+		enum kind kind = next_entry(m, va, p, &at);
+		const uint8_t *word = (const uint8_t *)&m->pdpte[va >> 30 & 3];
+		int err = 0;
 
-		if (kind == PAE_PDPTE && !m->amd) {
-			value = m->pdpte[va >> 30 & 3];
-		} else {
-			word = word_at(memory, at, PT_READ, !a.probe, &err);
-			if (word == NULL)
-				return stage2(at, PT_READ, err);
-			memcpy(&value, word, bytes);
-		}
-		if (!top && !is_page(kind) && (value & BIT(7)) != 0)
-			kind = next_kind(p->entry[p->n - 1].kind, true, m);
-		else if (kind == OLD_PDE_TABLE && (value & BIT(7)) != 0 && cr4(m, 4))
-			kind = OLD_PDE_PAGE;
+		if (kind != PAE_PDPTE || m->amd)
+			word = memory->word(at, PT_READ, !a.probe, &err);
+		if (word == NULL)
+			return stage2(at, PT_READ, err);
+		memcpy(&value, word, bytes);
+		kind = kind_with(m, p, kind, value);
 		p->entry[p->n].kind = kind;
 		p->entry[p->n].at = at;
 		p->entry[p->n].value = value;

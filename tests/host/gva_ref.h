@@ -9,13 +9,12 @@
 
 #include "vmio/gva.h"
 
-/* Guest memory [0, size): written from 0 to `writable`, only read above. */
+/*
+ * Guest memory: `word` says where the word at `at` is for `want` (PT_READ, PT_WRITE); NULL: it is
+ * not there, *err says why. It is called for each access of the walk, and may change what comes
+ * after it. `marked` (may be NULL) is told of each word that was marked.
+ */
 struct gva_ref_memory {
-	uint8_t *bytes;
-	uint64_t size, writable;
-	/* Or, when not NULL: where the word at `at` is for `want` (PT_READ, PT_WRITE), and what is
-	 * told of each that was marked. NULL: it is not there, *err says why. Called for each
-	 * access of the walk, and may change what comes after it. */
 	uint8_t *(*word)(uint64_t at, pt_attr_t want, bool bring_in, int *err);
 	void (*marked)(uint64_t at);
 };

@@ -5,17 +5,71 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "ept/stage2.h"
 #include "mm/frame_alloc.h"
 #include "tests/host/gva_ref.h"
+#include "vmio/page.h"
 
 struct vm_space gva_world;
 
 static uint8_t *page_bytes[GVA_WORLD_PAGES];
 static uint8_t shadow[GVA_WORLD_PAGES * PAGE_SIZE];
-static const struct gva_ref_memory memory = { .bytes = shadow,
-					      .size = sizeof(shadow),
-					      .writable = GVA_WORLD_WRITABLE * PAGE_SIZE };
+
+/* --- who changes the tables meanwhile --------------------------------------------------------- */
+
+static const struct gva_change *changes;
+static unsigned change_count, accesses;
+static struct pt_ops hooked;
+
+/* The next access begins: what is due is changed in one of the two memories. */
+static void next_access(bool in_shadow)
+{
+	accesses++;
+	for (unsigned i = 0; i < change_count; i++) {
+		const struct gva_change *c = &changes[i];
+		unsigned after = accesses - c->first;
+		uint8_t *word = in_shadow ? shadow + c->at : gva_world_word(c->at);
+		uint64_t value;
+
+		if (accesses < c->first || (c->period == 0 ? after : after % c->period) != 0)
+			continue;
+		memcpy(&value, word, 8);
+		value ^= c->bits;
+		memcpy(word, &value, 8);
+	}
+}
+
+/* Where only the marks of stage 2 are missing the walk comes once more: one access. */
+static struct pt_place hooked_place(const struct pt *pt, uint64_t va, pt_attr_t needs)
+{
+	struct pt_place place = npt_ops.place(pt, va, needs);
+
+	if (place.at != NULL || npt_ops.place(pt, va, needs & ~VM_MARKS).at == NULL)
+		next_access(false);
+	return place;
+}
+
+static uint8_t *shadow_word(uint64_t at, pt_attr_t want, bool bring_in, int *err)
+{
+	(void)bring_in;
+	next_access(true);
+	*err = -EFAULT;
+	return at < (want == PT_WRITE ? GVA_WORLD_WRITABLE * PAGE_SIZE : sizeof(shadow))
+		       ? shadow + at
+		       : NULL;
+}
+
+static const struct gva_ref_memory memory = { .word = shadow_word };
+
+void gva_world_change(const struct gva_change *list, unsigned n)
+{
+	hooked = npt_ops;
+	hooked.place = hooked_place;
+	gva_world.pt.ops = &hooked;
+	changes = list;
+	change_count = n;
+}
 
 static void must(int err, const char *what)
 {
@@ -109,11 +163,15 @@ static void print_trace(const struct gva_trace *trace)
 bool gva_world_agrees(const struct gva_mode *mode, uint64_t va, struct gva_access access,
 		      struct gva_result *out)
 {
-	struct gva_result want = gva_ref_translate(&memory, mode, va, access);
+	struct gva_result want;
 	struct gva_trace trace;
 	bool memory_ok;
 
+	accesses = 0;
+	want = gva_ref_translate(&memory, mode, va, access);
+	accesses = 0;
 	gva_translate(&gva_world, mode, gva(va), access, out, &trace);
+	change_count = 0;
 	memory_ok = same_memory();
 	if (memory_ok && same_result(out, &want))
 		return true;

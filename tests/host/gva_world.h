@@ -29,6 +29,17 @@ uint64_t gva_world_get(uint64_t at, unsigned size);
 /* The word in the space's memory, for those who change it behind the array's back. */
 void *gva_world_word(uint64_t at);
 
+/*
+ * Somebody else changes the tables while they are walked: before access `first` of a walk (from 1),
+ * and then each `period` accesses (0: once), the `bits` of the word of 8 bytes at `at` are flipped.
+ * Holds for one gva_world_agrees. `n` of them; they stay the caller's.
+ */
+struct gva_change {
+	unsigned first, period;
+	uint64_t at, bits;
+};
+void gva_world_change(const struct gva_change *changes, unsigned n);
+
 /* Translates by both: true when they agree on everything. Else what differs is printed. */
 bool gva_world_agrees(const struct gva_mode *mode, uint64_t va, struct gva_access access,
 		      struct gva_result *out);
