@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "tests/fuzz/parties.h"
 #include "tests/host/gva_ref.h"
+#include "tests/host/gva_world.h"
 
 struct cursor cursors[CURSORS];
 uint8_t cursor_host[CURSOR_HOST] __attribute__((aligned(64))), cursor_host_twin[CURSOR_HOST];
@@ -59,13 +60,6 @@ static uint64_t address(const struct cursor *c)
 	return range->at.gpa + offset;
 }
 
-static bool same_fault(const struct gva_result *a, const struct gva_result *b)
-{
-	return a->outcome == b->outcome && a->gpa.gpa == b->gpa.gpa &&
-	       a->page_size == b->page_size && a->rights == b->rights && a->vector == b->vector &&
-	       a->error == b->error && a->cr2 == b->cr2;
-}
-
 void cursors_check(void)
 {
 	for (unsigned i = 0; i < CURSORS; i++) {
@@ -81,7 +75,7 @@ void cursors_check(void)
 			FUZZ_CHECK(vm_io_at(io) == address(c));
 	}
 	FUZZ_CHECK(memcmp(cursor_host, cursor_host_twin, CURSOR_HOST) == 0);
-	FUZZ_CHECK(same_fault(&fault, &cursor_fault_twin));
+	FUZZ_CHECK(gva_world_same(&fault, &cursor_fault_twin));
 }
 
 /* --- claims ----------------------------------------------------------------------------------- */

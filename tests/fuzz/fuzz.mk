@@ -12,7 +12,7 @@ FUZZ_PARTS := $(filter-out tests/fuzz/fuzz_%.c tests/fuzz/replay.c,$(wildcard te
 FUZZ_ALL := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_FLAGS := -fsanitize=fuzzer-no-link $(SAN)
 # What an input may take: bytes, seconds.
-FUZZ_LIMITS := -max_len=1024 -timeout=10
+FUZZ_LIMITS := -max_len=1024 -len_control=20 -timeout=10
 
 COVER_OF ?= $(wildcard vmio/*.[ch])
 COVER_FLAGS := -fprofile-instr-generate -fcoverage-mapping
@@ -24,6 +24,11 @@ REPLAY_OBJS := $(call host_objs,unit,$(HOST_SRCS) $(FUZZ_PARTS) tests/fuzz/repla
 $(OUT)/fuzz/%.o: %.c | deps
 	@mkdir -p $(@D)
 	@clang $(HOST_FLAGS) $(FUZZ_FLAGS) -c $< -o $@
+
+# The model does not guide the search, and is fast.
+$(OUT)/fuzz/tests/%.o: tests/%.c | deps
+	@mkdir -p $(@D)
+	@clang $(HOST_FLAGS) -O2 $(SAN) -c $< -o $@
 
 $(FUZZ_ALL:%=$(OUT)/fuzz/run-%): $(OUT)/fuzz/run-%: $(OUT)/fuzz/tests/fuzz/fuzz_%.o $(FUZZ_OBJS)
 	@clang -fsanitize=fuzzer $(SAN) -pthread $^ -o $@
@@ -57,7 +62,7 @@ fuzz-corpus: $(FUZZ_TARGETS:%=$(OUT)/fuzz/run-%)
 	@for t in $(FUZZ_TARGETS); do \
 		rm -rf $(OUT)/fuzz/least/$$t; \
 		mkdir -p $(OUT)/fuzz/least/$$t $(OUT)/fuzz/found/$$t tests/fuzz/corpus/$$t; \
-		$(OUT)/fuzz/run-$$t -set_cover_merge=1 -use_counters=0 $(FUZZ_LIMITS) $(OUT)/fuzz/least/$$t \
+		$(OUT)/fuzz/run-$$t -set_cover_merge=1 $(FUZZ_LIMITS) $(OUT)/fuzz/least/$$t \
 			tests/fuzz/corpus/$$t $(OUT)/fuzz/found/$$t || exit 1; \
 		find tests/fuzz/corpus/$$t -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -delete; \
 		cp $(OUT)/fuzz/least/$$t/* tests/fuzz/corpus/$$t/; \

@@ -12,6 +12,7 @@
 #include "tests/host/arena.h"
 #include "tests/host/gva_ref.h"
 #include "tests/host/gva_shape.h"
+#include "vmio/guest_word.h"
 
 #define ACCESSES 64
 #define CHANGES	 3
@@ -19,6 +20,9 @@
 /* Where the entries of the path are. */
 static uint64_t path_at[GVA_MAX_LEVELS];
 static unsigned path_count;
+
+/* Where the walks so far have found tables. */
+static struct guest_pages pages;
 
 /* Registers that a CPU can have: long mode has PAE and paging. */
 static struct gva_mode take_mode(struct input *in)
@@ -99,6 +103,18 @@ static bool take_changes(struct input *in)
 	return true;
 }
 
+/* Nobody changes anything: the answer stays, also where the places of tables are remembered. */
+static void check_again(const struct gva_mode *m, uint64_t va, struct gva_access access,
+			const struct gva_result *first)
+{
+	struct gva_result second, third;
+
+	gva_translate(&gva_world, m, gva(va), access, &second, NULL);
+	FUZZ_CHECK(gva_world_same(first, &second));
+	gva_translate_again(&gva_world, m, gva(va), access, &third, &pages);
+	FUZZ_CHECK(gva_world_same(first, &third));
+}
+
 static void take_access(struct input *in, const struct gva_mode *m, uint64_t va)
 {
 	uint64_t how = input_take(in, 1);
@@ -119,6 +135,8 @@ static void take_access(struct input *in, const struct gva_mode *m, uint64_t va)
 		changes = take_changes(in);
 	FUZZ_CHECK(gva_world_agrees(m, va, access, &got));
 	FUZZ_CHECK((got.outcome != GVA_BUSY || changes) && got.outcome != GVA_NO_MEMORY);
+	if (!changes)
+		check_again(m, va, access, &got);
 	FUZZ_CHECK(!epoch_inside());
 }
 
@@ -174,6 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	gva_world_clear();
 	path_count = 0;
+	pages = (struct guest_pages){ 0 };
 	m = take_mode(&in);
 	if ((m.efer & EFER_LMA) == 0 && (m.cr4 & CR4_PAE) != 0)
 		check_pdptes(&m);

@@ -179,6 +179,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		step(&in);
 		for (unsigned k = 0; k < SPACES; k++)
 			parties_check(&spaces[k]);
+		parties_audit(&spaces[i % SPACES]);
 	}
 	release_all();
 	for (unsigned k = 0; k < SPACES; k++) {

@@ -8,15 +8,20 @@
 /* So often everything is compared, however much there is. */
 #define ALL_OF 16
 
+/* How an input begins: with nothing mapped; inside an epoch section. */
+#define EMPTY  0x80
+#define INSIDE 0x40
+
 /* How a step is made: with allocations that fail, with a page that cannot be accessed. */
 #define HOW_FAIL 0x80
 #define HOW_HOLE 0x40
 
 static void (*const steps[])(struct input *) = {
-	step_change,  step_change, step_open,	  step_open,   step_copy,      step_copy,
-	step_bytes,   step_bytes,  step_fill,	  step_value,  step_word,      step_word,
-	step_epoch,   step_move,   step_close,	  step_trap,   step_share,     step_tables,
-	step_at_once, step_vcpu,   step_activate, step_memory, step_duplicate,
+	step_copy,   step_copy,	   step_copy,	  step_bytes,	  step_bytes, step_bytes,
+	step_fill,   step_fill,	   step_word,	  step_word,	  step_value, step_within_host,
+	step_change, step_change,  step_change,	  step_epoch,	  step_move,  step_open,
+	step_close,  step_trap,	   step_activate, step_duplicate, step_share, step_tables,
+	step_vcpu,   step_at_once, step_memory,
 };
 
 #define KINDS (sizeof(steps) / sizeof(steps[0]))
@@ -41,18 +46,26 @@ static void check(bool all)
 	guest_check(all);
 	cursors_check();
 	parties_check(&guest_space);
+	if (all)
+		parties_audit(&guest_space);
 }
 
 void steps_run(struct input *in, void (*begin)(struct input *in))
 {
 	static bool ready;
+	unsigned how;
 
 	if (!ready)
 		guest_init();
 	ready = true;
-	guest_begin((unsigned)input_take(in, 1));
+	how = (unsigned)input_take(in, 1);
+	guest_begin(how % 3);
 	cursors_begin();
 	parties_begin();
+	if ((how & EMPTY) == 0)
+		step_layout();
+	if ((how & INSIDE) != 0)
+		epoch_enter();
 	if (begin != NULL)
 		begin(in);
 	for (unsigned i = 0; i < STEPS && in->left != 0; i++) {

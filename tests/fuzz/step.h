@@ -10,6 +10,9 @@
 
 /* --- arguments -------------------------------------------------------------------------------- */
 
+/* Some pages, and some bytes from there: most often none, or few. */
+uint64_t take_offset(struct input *in);
+
 /* A guest-physical address near one where something begins or ends. */
 uint64_t take_gpa(struct input *in);
 
@@ -23,9 +26,15 @@ uint64_t take_gva(struct input *in);
 /* Any change of mappings or of bytes. */
 struct change take_change(struct input *in);
 
+/* A reader or a writer, of all or of those that write or read; opened first where it is not there.
+ * NULL: and could not be. */
+enum { TAKE_READER, TAKE_WRITER, TAKE_ANY };
+struct cursor *take_cursor(struct input *in, unsigned which);
+
 /* --- operations ------------------------------------------------------------------------------- */
 
 /* The guest's mappings, what its fault handler will do. (step_guest.c) */
+void step_layout(void); /* a few pages of each size, some of them twice */
 void step_change(struct input *in);
 void step_trap(struct input *in);
 void step_memory(struct input *in);
@@ -44,6 +53,7 @@ void step_close_all(void);
 void step_copy(struct input *in);
 void step_fill(struct input *in);
 void step_bytes(struct input *in);
+void step_within_host(struct input *in);
 void step_value(struct input *in);
 void step_at_once(struct input *in);
 
@@ -59,11 +69,4 @@ void step_vcpu(struct input *in);
 
 /* Around an input; `begin` may put things there before the first step. (step.c) */
 void steps_run(struct input *in, void (*begin)(struct input *in));
-
-/* May it be read from or written to? */
-static inline bool step_usable(const struct cursor *c)
-{
-	return c->kind == CURSOR_OVER_HOST || c->active;
-}
-
 #endif

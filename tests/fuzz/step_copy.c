@@ -26,35 +26,36 @@ static const uint8_t *fresh_source(struct input *in)
 
 void step_copy(struct input *in)
 {
+	struct cursor *r = take_cursor(in, TAKE_READER), *w = take_cursor(in, TAKE_WRITER);
 	unsigned how = (unsigned)input_take(in, 1);
-	struct cursor *r = &cursors[how & 3], *w = &cursors[CURSORS / 2 + (how >> 2 & 3)];
-	uint64_t max = (how & 0x40) != 0 ? UINT64_MAX : take_length(in), copied, model;
+	uint64_t max = (how & 1) != 0 ? UINT64_MAX : take_length(in), copied, model;
+	bool tells = (how & 2) == 0;
 	int err;
 
-	if (!step_usable(r) || !step_usable(w))
+	if (r == NULL || w == NULL)
 		return;
 	/* More than that is not told from it. */
 	max = least(max, SIZE_2M);
-	err = vm_copy(&r->real.r, &w->real.w, max, (how & 0x80) != 0 ? NULL : &copied);
+	err = vm_copy(&r->real.r, &w->real.w, max, tells ? &copied : NULL);
 	max = least(max, least(cursor_left(r), cursor_left(w)));
 	FUZZ_CHECK(cursor_transfer(r, w, 0, max, &model) == err);
-	FUZZ_CHECK((how & 0x80) != 0 || copied == model);
+	FUZZ_CHECK(!tells || copied == model);
 }
 
 void step_fill(struct input *in)
 {
-	unsigned how = (unsigned)input_take(in, 1);
-	struct cursor *w = &cursors[CURSORS / 2 + (how & 3)];
+	struct cursor *w = take_cursor(in, TAKE_WRITER);
 	uint8_t byte = (uint8_t)input_take(in, 1);
 	uint64_t max = take_length(in), filled, model;
+	bool tells = (byte & 1) != 0;
 	int err;
 
-	if (!step_usable(w))
+	if (w == NULL)
 		return;
-	err = vm_fill(&w->real.w, byte, max, (how & 0x80) != 0 ? NULL : &filled);
+	err = vm_fill(&w->real.w, byte, max, tells ? &filled : NULL);
 	max = least(max, cursor_left(w));
 	FUZZ_CHECK(cursor_transfer(NULL, w, byte, max, &model) == err);
-	FUZZ_CHECK((how & 0x80) != 0 || filled == model);
+	FUZZ_CHECK(!tells || filled == model);
 }
 
 static void check_read(struct cursor *c, uint64_t len, int err)
@@ -71,31 +72,65 @@ static void check_write(struct cursor *c, uint64_t len, int err)
 /* Into, or out of, memory of our own. */
 void step_bytes(struct input *in)
 {
-	struct cursor *c = &cursors[input_take(in, 1) % CURSORS];
-	uint64_t len = take_length(in) % MOST;
+	struct cursor *c = take_cursor(in, TAKE_ANY);
+	uint64_t len;
 
-	if (!step_usable(c))
+	if (c == NULL)
 		return;
+	/* One time of four just to the end of the page. */
+	if ((input_take(in, 1) & 3) == 0)
+		len = PAGE_SIZE - vm_io_at(&c->real.io) % PAGE_SIZE;
+	else
+		len = take_length(in) % MOST;
 	if (!c->writes)
 		check_read(c, len, vm_read_bytes(&c->real.r, got, len));
 	else
 		check_write(c, len, vm_write_bytes(&c->real.w, fresh_source(in), len));
 }
 
-/* Sizes that the compiler knows. */
-#define VALUE_OF(n)                                                             \
-	case n: {                                                               \
-		struct {                                                        \
-			uint8_t bytes[n];                                       \
-		} *in_got = (void *)got, *in_source = (void *)source;           \
-		if (c->writes)                                                  \
-			check_write(c, n, vm_write_val(&c->real.w, in_source)); \
-		else                                                            \
-			check_read(c, n, vm_read_val(&c->real.r, in_got));      \
-		return;                                                         \
+/*
+ * Between a cursor over the hypervisor's memory and another place there, which may overlap. What a
+ * read that failed has left is not told.
+ */
+static void within_host(struct cursor *c, uint64_t len, uint64_t at)
+{
+	uint8_t *mine = cursor_host + at, *twin = cursor_host_twin + at;
+	int err;
+
+	if (c->writes) {
+		err = vm_write_bytes(&c->real.w, mine, len);
+		FUZZ_CHECK(cursor_all(c, twin, len) == err);
+		return;
+	}
+	err = vm_read_bytes(&c->real.r, mine, len);
+	FUZZ_CHECK(cursor_all(c, twin, len) == err);
+	if (err != 0)
+		memcpy(twin, mine, len);
+}
+
+void step_within_host(struct input *in)
+{
+	struct cursor *c = take_cursor(in, TAKE_ANY);
+	uint64_t len = take_length(in) % MOST, near = input_take(in, 1), at;
+
+	if (c == NULL)
+		return;
+	at = c->kind == CURSOR_OVER_HOST ? c->ranges[0].at.gpa + c->at + near - 0x80 : near;
+	if (at <= CURSOR_HOST - len)
+		within_host(c, len, at);
+}
+
+/* Sizes that the compiler knows, to or from a place that may overlap. */
+#define VALUE_OF(n)                                                  \
+	case n: {                                                    \
+		struct {                                             \
+			uint8_t bytes[n];                            \
+		} *in_mine = (void *)mine;                           \
+		return c->writes ? vm_write_val(&c->real.w, in_mine) \
+				 : vm_read_val(&c->real.r, in_mine); \
 	}
 
-static void value(struct cursor *c, unsigned size)
+static int value(struct cursor *c, uint8_t *mine, unsigned size)
 {
 	switch (size) {
 		VALUE_OF(1)
@@ -107,6 +142,7 @@ static void value(struct cursor *c, unsigned size)
 		VALUE_OF(40)
 		VALUE_OF(100)
 		VALUE_OF(128)
+	default:
 		VALUE_OF(300)
 	}
 }
@@ -114,12 +150,20 @@ static void value(struct cursor *c, unsigned size)
 void step_value(struct input *in)
 {
 	static const uint16_t sizes[] = { 1, 2, 4, 8, 3, 16, 40, 100, 128, 300 };
-	struct cursor *c = &cursors[input_take(in, 1) % CURSORS];
-	unsigned which = (unsigned)input_take(in, 1) % (sizeof(sizes) / sizeof(sizes[0]));
+	struct cursor *c = take_cursor(in, TAKE_ANY);
+	unsigned size = sizes[input_take(in, 1) % (sizeof(sizes) / sizeof(sizes[0]))];
+	uint64_t near = input_take(in, 1), at;
+	int err;
 
-	fresh_source(in);
-	if (step_usable(c))
-		value(c, sizes[which]);
+	if (c == NULL)
+		return;
+	at = c->kind == CURSOR_OVER_HOST ? c->ranges[0].at.gpa + c->at + near - 0x80 : near;
+	if (at > CURSOR_HOST - size)
+		return;
+	err = value(c, cursor_host + at, size);
+	FUZZ_CHECK(cursor_all(c, cursor_host_twin + at, size) == err);
+	if (err != 0)
+		memcpy(cursor_host_twin + at, cursor_host + at, size);
 }
 
 /* The model of vm_read_guest and vm_write_guest. */

@@ -145,23 +145,44 @@ static int open_kind(struct cursor *c, enum cursor_kind kind, struct input *in)
 	return err;
 }
 
-void step_open(struct input *in)
+static void open(unsigned k, struct input *in)
 {
-	unsigned how = (unsigned)input_take(in, 1), k = how % CURSORS;
-	unsigned flags = (unsigned)input_take(in, 1);
-	enum cursor_kind kind = CURSOR_OVER_HOST + (how >> 3 & 3);
+	unsigned how = (unsigned)input_take(in, 1);
+	unsigned flags = (how & 0x80) != 0 ? (unsigned)input_take(in, 1) & 15 : 0;
+	enum cursor_kind kind = CURSOR_OVER_HOST + (how & 3);
 	struct cursor *c = &cursors[k];
 	uint64_t last = c->real.io.id;
 
 	close(k);
 	c->writes = k >= CURSORS / 2;
-	c->use = (struct vm_use){ names[k], (flags & 0x80) != 0 ? flags & 15 : 0 };
+	c->use = (struct vm_use){ names[k], flags };
 	if (open_kind(c, kind, in) != 0)
 		return;
 	c->kind = kind;
 	FUZZ_CHECK(kind == CURSOR_OVER_HOST || (c->real.io.id != 0 && c->real.io.id != last));
-	if (kind != CURSOR_OVER_HOST && (how & 0xe0) != 0xe0)
+	if (kind != CURSOR_OVER_HOST && (how & 0x70) != 0x70)
 		activate(c);
+}
+
+void step_open(struct input *in)
+{
+	open((unsigned)input_take(in, 1) % CURSORS, in);
+}
+
+/* May it be read from or written to? */
+static bool usable(const struct cursor *c)
+{
+	return c->kind == CURSOR_OVER_HOST || c->active;
+}
+
+struct cursor *take_cursor(struct input *in, unsigned which)
+{
+	unsigned k = (unsigned)input_take(in, 1) % (which == TAKE_ANY ? CURSORS : CURSORS / 2);
+
+	k += which == TAKE_WRITER ? CURSORS / 2 : 0;
+	if (!usable(&cursors[k]))
+		open(k, in);
+	return usable(&cursors[k]) ? &cursors[k] : NULL;
 }
 
 void step_close(struct input *in)
@@ -187,11 +208,11 @@ void step_duplicate(struct input *in)
 {
 	unsigned how = (unsigned)input_take(in, 1), from = how & 3, to = how >> 2 & 3;
 
-	if (from == to || !step_usable(&cursors[from]))
+	if (from == to || !usable(&cursors[from]))
 		return;
 	close(to);
 	/* To close the one may have ended the other. */
-	if (!step_usable(&cursors[from]))
+	if (!usable(&cursors[from]))
 		return;
 	cursors[to] = cursors[from];
 }

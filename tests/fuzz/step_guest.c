@@ -2,6 +2,23 @@
 #include "base/epoch.h"
 #include "tests/fuzz/step.h"
 
+uint64_t take_offset(struct input *in)
+{
+	unsigned how = (unsigned)input_take(in, 1), near = (unsigned)input_take(in, 1);
+	uint64_t page = (uint64_t)((int8_t)how >> 4) * PAGE_SIZE;
+
+	switch (how & 3) {
+	case 0:
+		return page;
+	case 1:
+		return page + (uint64_t)(int8_t)near;
+	case 2:
+		return page + near * 16;
+	default:
+		return page + (near & 0x3f) + PAGE_SIZE / 2;
+	}
+}
+
 uint64_t take_gpa(struct input *in)
 {
 	static const uint64_t anchors[] = {
@@ -11,22 +28,30 @@ uint64_t take_gpa(struct input *in)
 	};
 	unsigned which = (unsigned)input_take(in, 1) % (sizeof(anchors) / sizeof(anchors[0]));
 
-	return anchors[which] + (uint64_t)(int16_t)input_take(in, 2);
+	return anchors[which] + take_offset(in);
 }
 
 uint64_t take_length(struct input *in)
 {
-	uint64_t len = input_take(in, 2), bits = len & 0x3fff;
+	unsigned how = (unsigned)input_take(in, 1), small = how & 31;
 
-	switch (len >> 14) {
+	switch (how >> 5) {
 	case 0:
-		return bits & 15;
+		return small;
 	case 1:
-		return bits & 0x1ff;
+		return small * 8;
 	case 2:
-		return bits;
+		return input_take(in, 1);
+	case 3:
+		return (small & 7) * PAGE_SIZE;
+	case 4:
+		return (1 + (small & 7)) * PAGE_SIZE - input_take(in, 1);
+	case 5:
+		return input_take(in, 2) % (3 * PAGE_SIZE);
+	case 6:
+		return small * 2 * PAGE_SIZE + input_take(in, 1);
 	default:
-		return bits << 4;
+		return PAGE_SIZE / 2 + small;
 	}
 }
 
@@ -101,6 +126,26 @@ void step_change(struct input *in)
 	struct change c = take_change(in);
 
 	guest_change(&c);
+}
+
+void step_layout(void)
+{
+	static const struct change layout[] = {
+		{ CHANGE_MAP, 0, PT_RW, 0, PAGE_SIZE, 0 },
+		{ CHANGE_MAP, 1, PT_RW, PAGE_SIZE, PAGE_SIZE, 0 },
+		{ CHANGE_MAP, 2, PT_RW, 2 * PAGE_SIZE, PAGE_SIZE, 0 },
+		{ CHANGE_MAP, 3, PT_RW, 3 * PAGE_SIZE, PAGE_SIZE, 0 },
+		{ CHANGE_MAP, 1, PT_RW, 4 * PAGE_SIZE, PAGE_SIZE, 0 },
+		{ CHANGE_MAP, 4, PT_READ, 5 * PAGE_SIZE, PAGE_SIZE, 0 },
+		{ CHANGE_MAP, 5, PT_RW | PT_ACCESSED | PT_DIRTY, 16 * PAGE_SIZE, PAGE_SIZE, 0 },
+		{ CHANGE_MAP, 2, PT_RW | PT_ACCESSED | PT_DIRTY, 17 * PAGE_SIZE, PAGE_SIZE, 0 },
+		{ CHANGE_MAP, BLOCK_2M, PT_RW, SIZE_2M, SIZE_2M, 0 },
+		{ CHANGE_MAP, BLOCK_2M, PT_RW, 2 * SIZE_2M, SIZE_2M, 0 },
+		{ CHANGE_MAP, BLOCK_1G, PT_RW, SIZE_1G, SIZE_1G, 0 },
+	};
+
+	for (unsigned i = 0; i < sizeof(layout) / sizeof(layout[0]); i++)
+		guest_change(&layout[i]);
 }
 
 void step_trap(struct input *in)

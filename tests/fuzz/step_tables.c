@@ -14,11 +14,12 @@ static const struct gva_shape *shape = &gva_shapes[0];
 
 uint64_t take_gva(struct input *in)
 {
-	uint64_t offset = input_take(in, 2);
+	uint64_t offset = take_offset(in);
 
-	if (offset == 0x7fff)
+	/* Far before it: not often. */
+	if (offset == UINT64_C(0) - 8 * PAGE_SIZE)
 		return input_take(in, 8);
-	return step_va + (uint64_t)(int16_t)offset;
+	return step_va + offset;
 }
 
 /* The guest writes an entry. */

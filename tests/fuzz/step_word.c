@@ -170,17 +170,18 @@ static void change(struct cursor *c, unsigned how, uint64_t size, uint64_t at, s
 void step_word(struct input *in)
 {
 	static const uint8_t sizes[] = { 1, 2, 4, 8, 8, 4, 3, 0 };
-	struct cursor *c = &cursors[input_take(in, 1) % CURSORS];
+	struct cursor *c = take_cursor(in, TAKE_ANY);
 	unsigned how = (unsigned)input_take(in, 1);
-	uint64_t size = sizes[how & 7], at = vm_io_at(&c->real.io);
+	uint64_t size = sizes[how & 7], at, off;
 
-	if (!step_usable(c))
+	if (c == NULL)
 		return;
+	at = vm_io_at(&c->real.io);
+	off = is_size(size) ? -at % size : 0;
 	/* Most of them where they fit. */
-	if ((how & 0x80) == 0 && is_size(size) && at % size != 0 &&
-	    cursor_left(c) >= size - at % size) {
-		vm_io_skip(&c->real.io, size - at % size);
-		c->at += size - at % size;
+	if ((how & 0x80) == 0 && off <= cursor_left(c)) {
+		vm_io_skip(&c->real.io, off);
+		c->at += off;
 		at = vm_io_at(&c->real.io);
 	}
 	if (c->writes)

@@ -137,7 +137,7 @@ static bool same_memory(void)
 	return true;
 }
 
-static bool same_result(const struct gva_result *a, const struct gva_result *b)
+bool gva_world_same(const struct gva_result *a, const struct gva_result *b)
 {
 	return a->outcome == b->outcome && a->gpa.gpa == b->gpa.gpa &&
 	       a->page_size == b->page_size && a->rights == b->rights && a->vector == b->vector &&
@@ -173,7 +173,7 @@ bool gva_world_agrees(const struct gva_mode *mode, uint64_t va, struct gva_acces
 	gva_translate(&gva_world, mode, gva(va), access, out, &trace);
 	change_count = 0;
 	memory_ok = same_memory();
-	if (memory_ok && same_result(out, &want))
+	if (memory_ok && gva_world_same(out, &want))
 		return true;
 	printf("\nva %llx kind %d user %d implicit %d probe %d; cr0 %llx cr3 %llx cr4 %llx efer "
 	       "%llx ac %d phys %u gib %d; memory %s\n",

@@ -44,4 +44,6 @@ void gva_world_change(const struct gva_change *changes, unsigned n);
 bool gva_world_agrees(const struct gva_mode *mode, uint64_t va, struct gva_access access,
 		      struct gva_result *out);
 
+bool gva_world_same(const struct gva_result *a, const struct gva_result *b);
+
 #endif
