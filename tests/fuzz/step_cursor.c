@@ -175,11 +175,23 @@ static bool usable(const struct cursor *c)
 	return c->kind == CURSOR_OVER_HOST || c->active;
 }
 
+/* Half of the time the one that was taken last. */
+static unsigned take_index(struct input *in, unsigned which)
+{
+	static unsigned last;
+	unsigned how = (unsigned)input_take(in, 1);
+	unsigned first = which == TAKE_WRITER ? CURSORS / 2 : 0;
+	unsigned n = which == TAKE_ANY ? CURSORS : CURSORS / 2;
+
+	if ((how & 0x80) == 0 || last - first >= n)
+		last = first + how % n;
+	return last;
+}
+
 struct cursor *take_cursor(struct input *in, unsigned which)
 {
-	unsigned k = (unsigned)input_take(in, 1) % (which == TAKE_ANY ? CURSORS : CURSORS / 2);
+	unsigned k = take_index(in, which);
 
-	k += which == TAKE_WRITER ? CURSORS / 2 : 0;
 	if (!usable(&cursors[k]))
 		open(k, in);
 	return usable(&cursors[k]) ? &cursors[k] : NULL;
@@ -217,27 +229,43 @@ void step_duplicate(struct input *in)
 	cursors[to] = cursors[from];
 }
 
+static void seek(struct cursor *c, uint64_t offset)
+{
+	int err = c->kind == CURSOR_OVER_LIST ? -EINVAL : offset > c->limit ? -ERANGE : 0;
+
+	FUZZ_CHECK(vm_io_seek(&c->real.io, offset) == err);
+	c->at = err == 0 ? offset : c->at;
+}
+
+static void skip(struct cursor *c, uint64_t n)
+{
+	n = n < cursor_left(c) ? n : cursor_left(c);
+	vm_io_skip(&c->real.io, n);
+	c->at += n;
+}
+
+static void limit(struct cursor *c, uint64_t n)
+{
+	vm_io_limit(&c->real.io, n);
+	c->limit = c->at + (n < cursor_left(c) ? n : cursor_left(c));
+}
+
 void step_move(struct input *in)
 {
-	unsigned how = (unsigned)input_take(in, 1);
-	struct cursor *c = &cursors[how % CURSORS];
+	struct cursor *c = &cursors[take_index(in, TAKE_ANY)];
+	unsigned how = (unsigned)input_take(in, 1) & 7;
 	uint64_t n = take_length(in);
-	int err;
 
 	if (c->kind == CURSOR_NONE)
 		return;
-	if ((how & 0x30) == 0) {
-		vm_io_limit(&c->real.io, n);
-		c->limit = c->at + (n < cursor_left(c) ? n : cursor_left(c));
-	} else if ((how & 0x30) == 0x10) {
-		n %= cursor_left(c) + 1 != 0 ? cursor_left(c) + 1 : 1;
-		vm_io_skip(&c->real.io, n);
-		c->at += n;
-	} else {
-		err = c->kind == CURSOR_OVER_LIST ? -EINVAL : n > c->limit ? -ERANGE : 0;
-		FUZZ_CHECK(vm_io_seek(&c->real.io, n) == err);
-		c->at = err == 0 ? n : c->at;
-	}
+	if (how == 0)
+		limit(c, n);
+	else if (how < 3)
+		skip(c, n);
+	else if (how < 6)
+		seek(c, n);
+	else
+		seek(c, c->at - n); /* back, or before the beginning */
 }
 
 void step_share(struct input *in)

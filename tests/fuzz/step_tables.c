@@ -52,17 +52,34 @@ static uint64_t take_flags(struct input *in)
 	return flags;
 }
 
+/* A page that an entry leads to. */
+static uint64_t take_target(struct input *in)
+{
+	return take_gpa(in) & UINT64_C(0xfffffffff000);
+}
+
 static void put_leaf(struct input *in, unsigned page)
 {
-	uint64_t target = take_gpa(in) & UINT64_C(0xfffffffff000), flags = take_flags(in);
+	uint64_t target = take_target(in);
 
-	put_entry(gva_shape_entry(shape, 1) + page * shape->size, target | flags);
+	put_entry(gva_shape_entry(shape, 1) + page * shape->size, target | take_flags(in));
+}
+
+/* A table somewhere else: to be brought in, or not there. */
+static uint64_t take_upper(struct input *in)
+{
+	uint64_t target = take_target(in);
+
+	return target | take_flags(in);
 }
 
 static void put_upper(struct input *in, unsigned level)
 {
 	uint64_t value = gva_shape_value(shape, level) & ~(G_P | G_W | G_U);
 
+	/* A large page lies anywhere. */
+	if (level == shape->leaf)
+		value = round_down(take_target(in), gva_shape_page(shape)) | G_PS;
 	put_entry(gva_shape_entry(shape, level), value | take_flags(in));
 }
 
@@ -92,6 +109,8 @@ void step_tables(struct input *in)
 		put_leaf(in, how & 7);
 	else if ((how & 0x40) == 0)
 		put_upper(in, level);
+	else if ((how & 0x80) == 0)
+		put_entry(gva_shape_entry(shape, level), take_upper(in));
 	else
 		put_entry(gva_shape_entry(shape, level), input_take(in, 8));
 }

@@ -69,6 +69,7 @@ void gva_world_change(const struct gva_change *list, unsigned n)
 	gva_world.pt.ops = &hooked;
 	changes = list;
 	change_count = n;
+	accesses = 0;
 }
 
 static void must(int err, const char *what)

@@ -32,7 +32,7 @@ void *gva_world_word(uint64_t at);
 /*
  * Somebody else changes the tables while they are walked: before access `first` of a walk (from 1),
  * and then each `period` accesses (0: once), the `bits` of the word of 8 bytes at `at` are flipped.
- * Holds for one gva_world_agrees. `n` of them; they stay the caller's.
+ * Holds until the end of the next gva_world_agrees. `n` of them; they stay the caller's.
  */
 struct gva_change {
 	unsigned first, period;

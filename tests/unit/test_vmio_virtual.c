@@ -205,6 +205,24 @@ static void test_tables_move(void)
 	end();
 }
 
+/* The guest changes an entry each time before it can be marked: it has to run. */
+static void test_busy(void)
+{
+	const struct gva_change flip = { 1, 1, leaf_at(0), UINT64_C(1) << 9 };
+	uint64_t value, n;
+
+	begin();
+	CU_ASSERT_EQUAL(get(VA, &value, 8, &n), 0);
+	gva_world_put(leaf_at(0), 8, data[0] | G_P);
+	gva_world_change(&flip, 1);
+	CU_ASSERT_EQUAL(get(VA, &value, 8, &n), -EAGAIN);
+	CU_ASSERT_EQUAL(n, 0);
+	CU_ASSERT_EQUAL(fault.outcome, GVA_BUSY);
+	gva_world_change(NULL, 0);
+	CU_ASSERT_EQUAL(get(VA, &value, 8, &n), 0);
+	end();
+}
+
 /* A value across two pages of which the second is missing: the cursor stays. */
 static void test_straddle(void)
 {
@@ -327,6 +345,7 @@ void suite_vmio_virtual(void)
 	CU_add_test(s, "stage 2", test_stage2);
 	CU_add_test(s, "not remembered", test_not_remembered);
 	CU_add_test(s, "tables move", test_tables_move);
+	CU_add_test(s, "busy", test_busy);
 	CU_add_test(s, "straddle", test_straddle);
 	CU_add_test(s, "owners", test_owners);
 	CU_add_test(s, "alone", test_alone);
