@@ -17,14 +17,41 @@
 #define HOW_HOLE 0x40
 
 static void (*const steps[])(struct input *) = {
-	step_copy,   step_copy,	   step_copy,	  step_bytes,	  step_bytes, step_bytes,
-	step_fill,   step_fill,	   step_word,	  step_word,	  step_value, step_within_host,
-	step_change, step_change,  step_change,	  step_epoch,	  step_move,  step_open,
-	step_close,  step_trap,	   step_activate, step_duplicate, step_share, step_tables,
-	step_vcpu,   step_at_once, step_memory,
+	step_copy,   step_copy,	   step_copy,	  step_bytes,	  step_bytes,	step_bytes,
+	step_fill,   step_fill,	   step_word,	  step_word,	  step_value,	step_within_host,
+	step_change, step_change,  step_change,	  step_epoch,	  step_move,	step_open,
+	step_close,  step_trap,	   step_activate, step_duplicate, step_share,	step_tables,
+	step_vcpu,   step_at_once, step_memory,	  step_several,	  step_several,
 };
 
 #define KINDS (sizeof(steps) / sizeof(steps[0]))
+
+static void check(bool all)
+{
+	guest_check(all);
+	cursors_check();
+	parties_check(&guest_space);
+	if (all)
+		parties_audit(&guest_space);
+}
+
+void step_several(struct input *in)
+{
+	static void (*const some[])(struct input *) = { step_bytes, step_bytes, step_move,
+							step_word,  step_bytes, step_move,
+							step_value, step_change };
+	unsigned n = 2 + ((unsigned)input_take(in, 1) & 7);
+
+	step_bytes(in);
+	step_pin(true);
+	epoch_enter();
+	for (; n != 0; n--) {
+		some[input_take(in, 1) % (sizeof(some) / sizeof(some[0]))](in);
+		check(false);
+	}
+	epoch_exit();
+	step_pin(false);
+}
 
 static void step(struct input *in)
 {
@@ -39,15 +66,6 @@ static void step(struct input *in)
 	if (hole)
 		guest_set_hole(false);
 	frame_alloc_fail_after(-1);
-}
-
-static void check(bool all)
-{
-	guest_check(all);
-	cursors_check();
-	parties_check(&guest_space);
-	if (all)
-		parties_audit(&guest_space);
 }
 
 void steps_run(struct input *in, void (*begin)(struct input *in))

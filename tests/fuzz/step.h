@@ -31,6 +31,9 @@ struct change take_change(struct input *in);
 enum { TAKE_READER, TAKE_WRITER, TAKE_ANY };
 struct cursor *take_cursor(struct input *in, unsigned which);
 
+/* Until it is switched off, steps take the cursor that was taken last. */
+void step_pin(bool on);
+
 /* --- operations ------------------------------------------------------------------------------- */
 
 /* The guest's mappings, what its fault handler will do. (step_guest.c) */
@@ -56,6 +59,9 @@ void step_bytes(struct input *in);
 void step_within_host(struct input *in);
 void step_value(struct input *in);
 void step_at_once(struct input *in);
+
+/* Several steps with one cursor, in one epoch section: what it remembers. (step.c) */
+void step_several(struct input *in);
 
 /* Single words. (step_word.c) */
 void step_word(struct input *in);

@@ -5,6 +5,10 @@
 
 static const char *const names[CURSORS] = { "a", "b", "c", "d", "e", "f", "g", "h" };
 
+/* The cursor that was taken last; while `pinned`, it is always that one. */
+static unsigned last;
+static bool pinned;
+
 /* Copies of it end with it. */
 static void dispose(struct cursor *c)
 {
@@ -33,6 +37,7 @@ void step_close_all(void)
 {
 	for (unsigned k = 0; k < CURSORS; k++)
 		close(k);
+	last = 0;
 }
 
 static void activate(struct cursor *c)
@@ -91,7 +96,7 @@ static void take_list(struct cursor *c, struct input *in)
 			c->ranges[0] = (struct vm_range){ { 0 }, UINT64_MAX };
 		return;
 	}
-	c->n = CURSOR_RANGES - (how & 0x3f) * 2;
+	c->n = CURSOR_RANGES - (how & 0x3f);
 	at = take_gpa(in);
 	len = input_take(in, 1) & 31;
 	stride = input_take(in, 1);
@@ -151,7 +156,7 @@ static void open(unsigned k, struct input *in)
 	unsigned flags = (how & 0x80) != 0 ? (unsigned)input_take(in, 1) & 15 : 0;
 	enum cursor_kind kind = CURSOR_OVER_HOST + (how & 3);
 	struct cursor *c = &cursors[k];
-	uint64_t last = c->real.io.id;
+	uint64_t id = c->real.io.id;
 
 	close(k);
 	c->writes = k >= CURSORS / 2;
@@ -159,7 +164,7 @@ static void open(unsigned k, struct input *in)
 	if (open_kind(c, kind, in) != 0)
 		return;
 	c->kind = kind;
-	FUZZ_CHECK(kind == CURSOR_OVER_HOST || (c->real.io.id != 0 && c->real.io.id != last));
+	FUZZ_CHECK(kind == CURSOR_OVER_HOST || (c->real.io.id != 0 && c->real.io.id != id));
 	if (kind != CURSOR_OVER_HOST && (how & 0x70) != 0x70)
 		activate(c);
 }
@@ -175,11 +180,15 @@ static bool usable(const struct cursor *c)
 	return c->kind == CURSOR_OVER_HOST || c->active;
 }
 
+void step_pin(bool on)
+{
+	pinned = on;
+}
+
 /* Half of the time the one that was taken last. */
 static unsigned take_index(struct input *in, unsigned which)
 {
-	static unsigned last;
-	unsigned how = (unsigned)input_take(in, 1);
+	unsigned how = pinned ? 0x80 : (unsigned)input_take(in, 1);
 	unsigned first = which == TAKE_WRITER ? CURSORS / 2 : 0;
 	unsigned n = which == TAKE_ANY ? CURSORS : CURSORS / 2;
 
@@ -262,10 +271,12 @@ void step_move(struct input *in)
 		limit(c, n);
 	else if (how < 3)
 		skip(c, n);
-	else if (how < 6)
+	else if (how == 3)
 		seek(c, n);
-	else
+	else if (how < 6)
 		seek(c, c->at - n); /* back, or before the beginning */
+	else			    /* to the beginning of the page, or just before it */
+		seek(c, c->at - vm_io_at(&c->real.io) % PAGE_SIZE - (how & 1));
 }
 
 void step_share(struct input *in)

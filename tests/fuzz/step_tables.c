@@ -100,16 +100,30 @@ void step_vcpu(struct input *in)
 	m->pkrs = (how & 0x200) != 0 ? (uint32_t)input_take(in, 4) : 0;
 }
 
+/* Another frame, all zeros, takes the place of a table's. */
+static void move_table(unsigned level)
+{
+	struct change c = { .kind = CHANGE_MAP,
+			    .block = NEW_FRAME,
+			    .attr = PT_RW,
+			    .at = gva_shape_table(level),
+			    .len = PAGE_SIZE };
+
+	guest_change(&c);
+}
+
 /* An entry of any table, or a word beside it. */
 void step_tables(struct input *in)
 {
 	unsigned how = (unsigned)input_take(in, 1), level = 1 + (how >> 3 & 7) % shape->top;
 
-	if (level == 1)
+	if (how >> 6 == 3)
+		move_table(level);
+	else if (level == 1)
 		put_leaf(in, how & 7);
-	else if ((how & 0x40) == 0)
+	else if (how >> 6 == 0)
 		put_upper(in, level);
-	else if ((how & 0x80) == 0)
+	else if (how >> 6 == 1)
 		put_entry(gva_shape_entry(shape, level), take_upper(in));
 	else
 		put_entry(gva_shape_entry(shape, level), input_take(in, 8));
