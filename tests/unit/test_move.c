@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "tests/host/fault.h"
+#include "tests/unit/sizes.h"
 #include "vmio/move.h"
 
 #define LONGEST 300
@@ -27,17 +28,11 @@ typedef size_t (*mover)(void *to, const void *from, size_t n);
 		(void)same;                                              \
 		return move_bytes(to, from, n);                          \
 	}
-#define TEN(x, d) x(d##0) x(d##1) x(d##2) x(d##3) x(d##4) x(d##5) x(d##6) x(d##7) x(d##8) x(d##9)
-#define ALL(x)                                                                                     \
-	TEN(x, )                                                                                   \
-	TEN(x, 1)                                                                                  \
-	TEN(x, 2) TEN(x, 3) TEN(x, 4) TEN(x, 5) TEN(x, 6) TEN(x, 7) TEN(x, 8) TEN(x, 9) TEN(x, 10) \
-		TEN(x, 11) TEN(x, 12)
 #define NAME(n) known_##n,
 
-ALL(ONE)
+SIZES_ALL(ONE)
 
-static const mover known[] = { ALL(NAME) };
+static const mover known[] = { SIZES_ALL(NAME) };
 
 #define KNOWN (sizeof(known) / sizeof(known[0]))
 
