@@ -254,7 +254,10 @@ static void test_limit_in_a_list(void)
 	vm_io_limit(&r.io, 6);
 	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, 4), 0);
 	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, 4), -ERANGE);
-	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, 2), 0);
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, 1), 0);
+	vm_io_limit(&r.io, 0);
+	CU_ASSERT_EQUAL(vm_remain(&r), 0);
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, 1), -ERANGE);
 	epoch_exit();
 	vmio_gone(&r.io);
 	vmio_end();
@@ -282,6 +285,8 @@ static void test_ahead_rights(void)
 	uint8_t *next;
 
 	begin();
+	/* Found as it is wanted, so that the one behind it is looked for. */
+	vmio_map(WINDOW, 0, PT_RW | PT_ACCESSED | PT_DIRTY);
 	w = vmio_writer(WINDOW, 2 * PAGE_SIZE);
 	epoch_enter();
 	CU_ASSERT_EQUAL(vm_write_bytes(&w, bytes, PAGE_SIZE), 0);
@@ -293,6 +298,7 @@ static void test_ahead_rights(void)
 	CU_ASSERT_EQUAL(vm_io_seek(&w.io, 0), 0);
 	memset(bytes, MARK, sizeof(bytes));
 	CU_ASSERT_EQUAL(vm_write_bytes(&w, bytes, PAGE_SIZE), 0);
+	CU_ASSERT_EQUAL(w.io.next.at, UINT64_MAX);
 	CU_ASSERT_EQUAL(vm_write_bytes(&w, bytes, 8), -EFAULT);
 	CU_ASSERT_EQUAL(next[0], 0);
 	epoch_exit();
@@ -309,13 +315,21 @@ static void test_ahead_rights(void)
 	vmio_end();
 }
 
-/* Of the page ahead no more is used than belongs to the range. */
+/* Of the page ahead no more is used than belongs to it, and to the range. */
 static void test_ahead_end(void)
 {
-	static uint8_t bytes[PAGE_SIZE];
+	static uint8_t bytes[PAGE_SIZE + 16];
 	struct vm_reader r;
 
 	begin();
+	r = vmio_reader(WINDOW, 3 * PAGE_SIZE);
+	epoch_enter();
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, PAGE_SIZE), 0);
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, PAGE_SIZE + 16), 0);
+	CU_ASSERT_EQUAL(memcmp(bytes, pages[1], PAGE_SIZE), 0);
+	CU_ASSERT_EQUAL(memcmp(bytes + PAGE_SIZE, pages[2], 16), 0);
+	epoch_exit();
+	vmio_gone(&r.io);
 	r = vmio_reader(WINDOW, PAGE_SIZE + 16);
 	epoch_enter();
 	CU_ASSERT_EQUAL(vm_read_bytes(&r, bytes, PAGE_SIZE), 0);
@@ -401,7 +415,8 @@ static void test_split_under_a_writer(void)
 	vm_cursor_close(&c);
 	CU_ASSERT_EQUAL(vm_io_seek(&w.io, 0x5000), 0);
 	CU_ASSERT_EQUAL(vm_write_val(&w, &value), 0);
-	CU_ASSERT_EQUAL(vmio_attr(SIZE_2M + 0x5000) & VM_MARKS, VM_MARKS);
+	CU_ASSERT_EQUAL(vmio_attr(SIZE_2M + 0x5000) & (PT_ACCESSED | PT_DIRTY),
+			PT_ACCESSED | PT_DIRTY);
 	epoch_exit();
 	vmio_gone(&w.io);
 	vmio_end();
