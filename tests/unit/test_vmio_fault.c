@@ -198,6 +198,30 @@ static void test_write_faults(void)
 	end_faults();
 }
 
+/* A word that faults is not moved past, and what was found of it is told to nobody. */
+static void test_word_faults(void)
+{
+	begin_faults(PROT_NONE);
+	for (size_t size = 1; size <= 8; size *= 2) {
+		struct vm_reader r = vmio_reader(SIZE_2M + PAGE_SIZE, 64);
+		uint64_t value = 5;
+		struct vm_writer w;
+
+		CU_ASSERT_EQUAL(vm_read_once(&r, size, &value), -EFAULT);
+		CU_ASSERT_EQUAL(vm_atomic_load(&r.io, size, &value), -EFAULT);
+		CU_ASSERT_EQUAL(vm_remain(&r), 64);
+		vmio_gone(&r.io);
+		w = vmio_writer(SIZE_2M + PAGE_SIZE, 64);
+		CU_ASSERT_EQUAL(vm_write_once(&w, size, 1), -EFAULT);
+		CU_ASSERT_EQUAL(vm_compare_exchange(&w, size, &value, 1), -EFAULT);
+		CU_ASSERT_EQUAL(vm_fetch_or(&w, size, 1, &value), -EFAULT);
+		CU_ASSERT_EQUAL(vm_avail(&w), 64);
+		CU_ASSERT_EQUAL(value, 5);
+		vmio_gone(&w.io);
+	}
+	end_faults();
+}
+
 void suite_vmio_fault(void);
 void suite_vmio_fault(void)
 {
@@ -205,4 +229,5 @@ void suite_vmio_fault(void)
 
 	CU_add_test(s, "reads", test_read_faults);
 	CU_add_test(s, "writes", test_write_faults);
+	CU_add_test(s, "words", test_word_faults);
 }

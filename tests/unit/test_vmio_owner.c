@@ -2,6 +2,7 @@
 /* Who may be at which bytes of a guest, and the life of a reader or writer. */
 #include <CUnit/CUnit.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -120,6 +121,101 @@ static void test_conflict_names(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(logged, want));
 	log_set_output(NULL);
 	vmio_gone(&r.io);
+	vmio_end();
+}
+
+static unsigned lines;
+
+static void count_line(enum log_level level, const char *text)
+{
+	(void)level;
+	(void)text;
+	lines++;
+}
+
+/* Who provokes conflicts does not fill the log: the first, the second, the fourth, ... */
+static void test_conflicts_logged(void)
+{
+	struct vm_reader r;
+	struct vm_writer w;
+
+	vmio_begin();
+	log_set_output(count_line);
+	lines = 0;
+	r = vmio_reader(0x1000, 0x100);
+	w = writer(0x10f0, 0x100);
+	for (unsigned i = 0; i < 4096; i++)
+		CU_ASSERT_EQUAL(vm_io_activate(&w.io), -EBUSY);
+	CU_ASSERT(lines >= 1 && lines <= 13);
+	log_set_output(NULL);
+	vmio_gone(&r.io);
+	vmio_end();
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Each CPU has its own. */
+static void test_ids(void)
+{
+	static uint64_t ids[8 * 300];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 300; i++)
+		for (unsigned cpu = 0; cpu < 8; cpu++) {
+			host_cpu = cpu * (MAX_CPUS - 1) / 7;
+			ids[n++] = owner_new_id();
+		}
+	host_cpu = 0;
+	qsort(ids, n, sizeof(ids[0]), compare_ids);
+	CU_ASSERT_NOT_EQUAL(ids[0], 0);
+	for (unsigned i = 1; i < n; i++)
+		CU_ASSERT_NOT_EQUAL(ids[i], ids[i - 1]);
+}
+
+/* Activated again where it stands in the middle, it claims all of its range again. */
+static void test_claims_all_again(void)
+{
+	uint64_t value;
+	struct vm_reader r;
+	struct vm_writer w;
+
+	vmio_begin();
+	r = vmio_reader(0x1000, 16);
+	CU_ASSERT_EQUAL(vm_read_val(&r, &value), 0);
+	vm_io_dispose(&r.io);
+	CU_ASSERT_EQUAL(vm_io_activate(&r.io), 0);
+	w = writer(0x1000, 8);
+	CU_ASSERT_EQUAL(vm_io_activate(&w.io), -EBUSY);
+	w = writer(0x100f, 8);
+	CU_ASSERT_EQUAL(vm_io_activate(&w.io), -EBUSY);
+	vmio_gone(&r.io);
+	vmio_end();
+}
+
+/* There is room for some of a list only: none of it is claimed. */
+static void test_list_without_room(void)
+{
+	static const struct vm_range ranges[] = { { { 0x8000 }, 8 },
+						  { { 0x9000 }, 8 },
+						  { { 0xa000 }, 8 } };
+	static struct vm_writer w[OWNER_SLOTS - 2];
+	struct vm_reader r;
+
+	vmio_begin();
+	for (unsigned i = 0; i < OWNER_SLOTS - 2; i++)
+		w[i] = vmio_writer(i, 1);
+	CU_ASSERT_EQUAL(vm_reader_list(&r, &vmio_space, ranges, 3, &vmio_use), 0);
+	CU_ASSERT_EQUAL(vm_io_activate(&r.io), -ENOSPC);
+	vmio_gone(&w[0].io);
+	CU_ASSERT_EQUAL(vm_io_activate(&r.io), 0);
+	vmio_gone(&r.io);
+	for (unsigned i = 1; i < OWNER_SLOTS - 2; i++)
+		vmio_gone(&w[i].io);
 	vmio_end();
 }
 
@@ -352,6 +448,10 @@ void suite_vmio_owner(void)
 	CU_add_test(s, "exclusion", test_exclusion);
 	CU_add_test(s, "other spaces", test_other_spaces);
 	CU_add_test(s, "conflict names", test_conflict_names);
+	CU_add_test(s, "conflicts in the log", test_conflicts_logged);
+	CU_add_test(s, "ids", test_ids);
+	CU_add_test(s, "claims all again", test_claims_all_again);
+	CU_add_test(s, "list without room", test_list_without_room);
 	CU_add_test(s, "life", test_life);
 	CU_add_test(s, "misuse", test_misuse);
 	CU_add_test(s, "readers alone", test_readers_alone);

@@ -3,6 +3,7 @@
 #include <CUnit/CUnit.h>
 #include <string.h>
 
+#include "ept/stage2.h"
 #include "mm/frame_alloc.h"
 #include "tests/host/arena.h"
 #include "tests/unit/vmio_world.h"
@@ -138,6 +139,74 @@ static void test_exchange(void)
 	}
 	CU_ASSERT_EQUAL(page[2], 0);
 	CU_ASSERT_EQUAL(vmio_attr(0x3000) & PT_DIRTY, PT_DIRTY);
+	vmio_gone(&w.io);
+	vmio_end();
+}
+
+static struct pt_ops ops;
+static unsigned walks, marks, when;
+
+static struct pt_place place_then_collect(const struct pt *pt, uint64_t va, pt_attr_t needs)
+{
+	struct pt_place found = npt_ops.place(pt, va, needs);
+	struct vm_cursor c;
+	struct pt_leaf leaf;
+
+	if (found.at == NULL || ++walks != when)
+		return found;
+	CU_ASSERT_EQUAL(vm_cursor_open(&c, &vmio_space, gpa(va & ~UINT64_C(0xfff)),
+				       gpa((va | 0xfff) + 1), VM_CHANGE),
+			0);
+	CU_ASSERT_EQUAL(vm_clear_marks_next(&c, PAGE_SIZE, PT_DIRTY, &leaf), 0);
+	CU_ASSERT_EQUAL(leaf.attr & PT_DIRTY, PT_DIRTY);
+	vm_cursor_close(&c);
+	return found;
+}
+
+static bool mark_counted(const struct pt *pt, uint64_t va, pt_attr_t which)
+{
+	marks++;
+	return npt_ops.mark(pt, va, which);
+}
+
+/* From now on the n-th walk is followed by a collector. */
+static void collect_after(unsigned n)
+{
+	ops = npt_ops;
+	ops.place = place_then_collect;
+	ops.mark = mark_counted;
+	vmio_space.pt.ops = &ops;
+	walks = marks = 0;
+	when = n;
+}
+
+/* A collector takes the mark between our walk and the exchange: it finds another one next time. And
+ * where nobody does the page is not marked twice. */
+static void test_marked_still(void)
+{
+	struct vm_writer w;
+	uint64_t old = 0;
+
+	vmio_begin();
+	vmio_map(0x3000, 0, PT_RW | PT_ACCESSED | PT_DIRTY);
+	w = vmio_writer(0x3000, 8);
+	collect_after(0);
+	CU_ASSERT_EQUAL(vm_compare_exchange(&w, 8, &old, 1), 0);
+	CU_ASSERT_EQUAL(marks, 0);
+	for (unsigned inside = 0; inside < 2; inside++) {
+		vm_io_dispose(&w.io); /* the page last used is forgotten */
+		CU_ASSERT_EQUAL(vm_io_activate(&w.io), 0);
+		if (inside)
+			epoch_enter();
+		old = 1;
+		collect_after(1);
+		CU_ASSERT_EQUAL(vm_compare_exchange(&w, 8, &old, 1), 0);
+		CU_ASSERT_EQUAL(walks, 1);
+		CU_ASSERT_EQUAL(marks, 1);
+		CU_ASSERT_EQUAL(vmio_attr(0x3000) & PT_DIRTY, PT_DIRTY);
+		if (inside)
+			epoch_exit();
+	}
 	vmio_gone(&w.io);
 	vmio_end();
 }
@@ -287,6 +356,52 @@ static void test_list_owners(void)
 	vmio_end();
 }
 
+/* A word lies in one range, whatever comes after it: nothing is read, changed or moved. */
+static void test_beyond_the_range(void)
+{
+	static const struct vm_range apart[] = { { { 0x2000 }, 8 },
+						 { { 0x3000 }, 4 },
+						 { { 0x4000 }, 8 } };
+	uint64_t got = 5, *page;
+	struct vm_reader r;
+	struct vm_writer w;
+
+	vmio_begin();
+	page = vmio_map(0x3000, 0, PT_RW);
+	*page = VALUE;
+	for (unsigned inside = 0; inside < 2; inside++) {
+		if (inside)
+			epoch_enter();
+		CU_ASSERT_EQUAL(vm_reader_list(&r, &vmio_space, apart, 3, &vmio_use), 0);
+		CU_ASSERT_EQUAL(vm_io_activate(&r.io), 0);
+		vm_io_skip(&r.io, 8);
+		CU_ASSERT_EQUAL(vm_read_once(&r, 8, &got), -ERANGE);
+		CU_ASSERT_EQUAL(vm_atomic_load(&r.io, 8, &got), -ERANGE);
+		CU_ASSERT_EQUAL(got, 5);
+		CU_ASSERT_EQUAL(vm_remain(&r), 12);
+		CU_ASSERT_EQUAL(vm_read_once(&r, 4, &got), 0);
+		CU_ASSERT_EQUAL(got, low_bytes(VALUE, 4));
+		got = 5;
+		CU_ASSERT_EQUAL(vm_read_once(&r, 8, &got), 0);
+		CU_ASSERT_EQUAL(got, 0);
+		got = 5;
+		vmio_gone(&r.io);
+		CU_ASSERT_EQUAL(vm_writer_list(&w, &vmio_space, apart, 3, &vmio_use), 0);
+		CU_ASSERT_EQUAL(vm_io_activate(&w.io), 0);
+		vm_io_skip(&w.io, 8);
+		CU_ASSERT_EQUAL(vm_write_once(&w, 8, 1), -ERANGE);
+		CU_ASSERT_EQUAL(vm_compare_exchange(&w, 8, &got, 1), -ERANGE);
+		CU_ASSERT_EQUAL(vm_fetch_or(&w, 8, 1, &got), -ERANGE);
+		CU_ASSERT_EQUAL(got, 5);
+		CU_ASSERT_EQUAL(*page, VALUE);
+		CU_ASSERT_EQUAL(vm_avail(&w), 12);
+		vmio_gone(&w.io);
+		if (inside)
+			epoch_exit();
+	}
+	vmio_end();
+}
+
 void suite_vmio_word(void);
 void suite_vmio_word(void)
 {
@@ -296,9 +411,11 @@ void suite_vmio_word(void)
 	CU_add_test(s, "refusals", test_refusals);
 	CU_add_test(s, "refused unseen", test_refused_unseen);
 	CU_add_test(s, "exchange", test_exchange);
+	CU_add_test(s, "marked still", test_marked_still);
 	CU_add_test(s, "all ones", test_all_ones);
 	CU_add_test(s, "list, there and back", test_list_round);
 	CU_add_test(s, "list, addresses", test_list_address);
 	CU_add_test(s, "list with a hole", test_list_fault);
 	CU_add_test(s, "list and owners", test_list_owners);
+	CU_add_test(s, "beyond the range", test_beyond_the_range);
 }
