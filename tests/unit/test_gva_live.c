@@ -12,7 +12,10 @@
 #include "ept/stage2.h"
 #include "mm/frame_alloc.h"
 #include "tests/host/arena.h"
+#include "tests/host/gva_random.h"
 #include "tests/host/gva_shape.h"
+#include "tests/host/random.h"
+#include "vmio/guest_word.h"
 
 #define SHAPE (&gva_shapes[5]) /* 4-level, 4 KiB */
 #define LEAF  gva_shape_entry(SHAPE, 1)
@@ -292,6 +295,8 @@ static int bring_in(void *context, gpa_t at, pt_attr_t want)
 static void test_brought_in(void)
 {
 	uint64_t table = (uint64_t)GVA_WORLD_WRITABLE * PAGE_SIZE;
+	struct gva_access probe = { .kind = GVA_READ, .probe = true };
+	struct guest_pages pages = { 0 };
 
 	begin();
 	vm_space_set_fault_handler(&gva_world, bring_in, NULL);
@@ -299,6 +304,9 @@ static void test_brought_in(void)
 	handler_error = 0;
 	put(2, UINT64_C(0x20000) | G_P | G_U);
 	CU_ASSERT_EQUAL(go(GVA_READ, true), GVA_WALK_STAGE2);
+	CU_ASSERT_EQUAL(
+		gva_translate_again(&gva_world, &mode, gva(GVA_SHAPE_VA), probe, &got, &pages),
+		GVA_WALK_STAGE2);
 	CU_ASSERT_EQUAL(brought_in, 0);
 	handler_error = -ENOMEM;
 	CU_ASSERT_EQUAL(go(GVA_READ, false), GVA_NO_MEMORY);
@@ -337,6 +345,120 @@ static void test_stage2_marks(void)
 	CU_ASSERT_EQUAL(stage2_marks(gva_shape_table(1)), PT_DIRTY);
 	end();
 }
+
+/* --- walks that remember where the tables are ------------------------------------------------- */
+
+/* Puts another frame in the place of a page of the world's, with the same bytes. */
+static struct frame *page_move(unsigned page)
+{
+	struct frame *f = frame_alloc(0, FRAME_GUEST, 0);
+	struct vm_cursor c;
+	gpa_t at = gpa(page * PAGE_SIZE);
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	memcpy(frame_bytes(f), gva_world_word(page * PAGE_SIZE), PAGE_SIZE);
+	frame_get(frame_at(hva_to_hpa(hva_of(gva_world_word(page * PAGE_SIZE)))));
+	CU_ASSERT_EQUAL_FATAL(vm_cursor_open(&c, &gva_world, at, gpa_add(at, PAGE_SIZE), VM_CHANGE),
+			      0);
+	CU_ASSERT_EQUAL_FATAL(
+		vm_map(&c, f, (page < GVA_WORLD_WRITABLE ? PT_RWX : PT_RX) | PT_MEM_WB), 0);
+	vm_cursor_close(&c);
+	return f;
+}
+
+/* And the world's own again, with what has become of the bytes. */
+static void page_back(unsigned page, struct frame *f)
+{
+	void *bytes = gva_world_word(page * PAGE_SIZE);
+	struct vm_cursor c;
+	gpa_t at = gpa(page * PAGE_SIZE);
+
+	memcpy(bytes, frame_bytes(f), PAGE_SIZE);
+	CU_ASSERT_EQUAL_FATAL(vm_cursor_open(&c, &gva_world, at, gpa_add(at, PAGE_SIZE), VM_CHANGE),
+			      0);
+	CU_ASSERT_EQUAL_FATAL(vm_map(&c, frame_at(hva_to_hpa(hva_of(bytes))),
+				     (page < GVA_WORLD_WRITABLE ? PT_RWX : PT_RX) | PT_MEM_WB),
+			      0);
+	vm_cursor_close(&c);
+	epoch_poll();
+}
+
+/* A walk that remembers; now and then a page lies elsewhere meanwhile, and garbage where it was. */
+static void walk_again(uint64_t *seed, const struct gva_case *c, struct guest_pages *pages,
+		       struct gva_result *out)
+{
+	unsigned page = (unsigned)random_below(seed, GVA_WORLD_PAGES);
+	bool moves = random_below(seed, 3) == 0;
+	struct frame *f = NULL;
+
+	if (moves) {
+		f = page_move(page);
+		memset(gva_world_word(page * PAGE_SIZE), 0xa7, PAGE_SIZE);
+	}
+	gva_translate_again(&gva_world, &c->mode, gva(c->va), c->access, out, pages);
+	if (moves)
+		page_back(page, f);
+}
+
+static bool same(const struct gva_result *a, const struct gva_result *b)
+{
+	return a->outcome == b->outcome && a->gpa.gpa == b->gpa.gpa &&
+	       a->page_size == b->page_size && a->rights == b->rights && a->error == b->error &&
+	       a->cr2 == b->cr2 && a->vector == b->vector;
+}
+
+/* They agree with the reference on the answer, and on what they leave in memory. */
+static void test_again_random(void)
+{
+	uint64_t seed = random_seed(977), other = seed + 1;
+	struct guest_pages pages = { 0 };
+	unsigned wrong = 0;
+
+	arena_init(UINT64_C(16) << 20);
+	gva_world_init();
+	for (unsigned i = 0; i < 30000; i++) {
+		struct gva_case c = gva_random_case(&seed);
+		bool before = random_below(&other, 2) == 0;
+		struct gva_result want, again;
+
+		if (before)
+			walk_again(&other, &c, &pages, &again);
+		CU_ASSERT_TRUE_FATAL(gva_world_agrees(&c.mode, c.va, c.access, &want));
+		if (!before)
+			walk_again(&other, &c, &pages, &again);
+		wrong += !same(&want, &again);
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+	gva_world_fini();
+	epoch_drain();
+	arena_fini();
+}
+
+/* A change just before the walk, and one just after it: the second one is seen, too. */
+static void test_again_twice_changed(void)
+{
+	unsigned page = (unsigned)(gva_shape_table(1) / PAGE_SIZE);
+	struct gva_access read = { .kind = GVA_READ };
+	struct guest_pages pages = { 0 };
+	struct frame *f;
+
+	begin();
+	page_move(page);
+	CU_ASSERT_EQUAL(
+		gva_translate_again(&gva_world, &mode, gva(GVA_SHAPE_VA), read, &got, &pages),
+		GVA_OK);
+	put(1, OTHER | G_P | G_U);
+	f = page_move(page);
+	CU_ASSERT_EQUAL(
+		gva_translate_again(&gva_world, &mode, gva(GVA_SHAPE_VA), read, &got, &pages),
+		GVA_OK);
+	CU_ASSERT_EQUAL(got.gpa.gpa, OTHER + GVA_SHAPE_VA % PAGE_SIZE);
+	CU_ASSERT_EQUAL(*(uint64_t *)((char *)frame_bytes(f) + LEAF % PAGE_SIZE),
+			OTHER | G_P | G_U | G_A);
+	end();
+}
+
+/* --- threads ---------------------------------------------------------------------------------- */
 
 /*
  * A real second thread: the leaf is now a page that may be written, now one that may not. No write
@@ -406,5 +528,7 @@ void suite_gva_live(void)
 	CU_add_test(s, "tables in a device", test_tables_in_a_device);
 	CU_add_test(s, "brought in", test_brought_in);
 	CU_add_test(s, "marks of stage 2", test_stage2_marks);
+	CU_add_test(s, "again, random", test_again_random);
+	CU_add_test(s, "again, twice changed", test_again_twice_changed);
 	CU_add_test(s, "threads", test_threads);
 }

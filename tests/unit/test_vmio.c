@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "ept/stage2.h"
 #include "mm/frame_alloc.h"
 #include "tests/host/arena.h"
 #include "tests/host/fault.h"
@@ -202,6 +203,32 @@ static void test_named_rights(void)
 	vm_cursor_close(&c);
 	CU_ASSERT_EQUAL(vmio_get(0x9008, &got, 8), -EFAULT);
 	vmio_end();
+}
+
+/* Who may write where writing is not allowed may not for that read what cannot be read. */
+static void test_execute_only(void)
+{
+	static const struct vm_use rom = { .who = "rom", .flags = VM_READ_ONLY_TOO };
+	uint64_t value = 5;
+	static struct vm_space space;
+	struct vm_cursor c;
+	char why[64];
+
+	arena_init(UINT64_C(16) << 20);
+	CU_ASSERT_EQUAL_FATAL(ept_setup(0xf0106734141 | 1 << 17, 46, why, sizeof(why)), 0);
+	CU_ASSERT_EQUAL_FATAL(vm_space_init(&space, &ept_ops), 0);
+	CU_ASSERT_EQUAL(vm_cursor_open(&c, &space, gpa(0x1000), gpa(0x2000), VM_CHANGE), 0);
+	CU_ASSERT_EQUAL(vm_map(&c, frame_alloc(0, FRAME_GUEST, ALLOC_ZERO), PT_EXEC | PT_MEM_WB),
+			0);
+	vm_cursor_close(&c);
+	CU_ASSERT_EQUAL(vm_read_guest(&space, gpa(0x1000), &value, 8, &vmio_use), -EFAULT);
+	CU_ASSERT_EQUAL(vm_read_guest(&space, gpa(0x1000), &value, 8, &rom), -EFAULT);
+	CU_ASSERT_EQUAL(value, 5);
+	CU_ASSERT_EQUAL(vm_write_guest(&space, gpa(0x1000), &value, 8, &vmio_use), -EFAULT);
+	CU_ASSERT_EQUAL(vm_write_guest(&space, gpa(0x1000), &value, 8, &rom), 0);
+	vm_space_destroy(&space);
+	epoch_drain();
+	arena_fini();
 }
 
 /* Our writes show up as dirty, like the guest's own; our reads do not. */
@@ -499,6 +526,7 @@ void suite_vmio(void)
 	CU_add_test(s, "refusals", test_refusals);
 	CU_add_test(s, "rights", test_rights);
 	CU_add_test(s, "named rights", test_named_rights);
+	CU_add_test(s, "execute only", test_execute_only);
 	CU_add_test(s, "dirty", test_dirty);
 	CU_add_test(s, "page last used", test_remembered);
 	CU_add_test(s, "page ahead", test_ahead);
