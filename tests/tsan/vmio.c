@@ -22,7 +22,7 @@
 #include "tests/host/arena.h"
 #include "tests/host/random.h"
 #include "tests/tsan/threads.h"
-#include "vmio/virtual.h"
+#include "tests/tsan/vmio.h"
 
 #define CPUS	 4
 #define COPIERS	 2
@@ -481,7 +481,7 @@ static void flip(uint64_t *rng)
 static void copier(unsigned cpu)
 {
 	uint64_t rng = thread_seed(cpu), sequence = (uint64_t)(cpu + 1) << 48;
-	uint64_t ops = random_env("VMIO_OPS", 100000) / COPIERS;
+	uint64_t ops = vmio_ops() / COPIERS;
 
 	/* On a machine that is busy with other things threads may come after each other. */
 	for (uint64_t done = 0; done < ops || (overtaken == 0 && done < 100 * ops); done++) {
@@ -533,6 +533,25 @@ static void fail(const char *text)
 	check_failed("owners", __FILE__, __LINE__);
 }
 
+static void left(void *context, const struct owner_slot *slot)
+{
+	(void)context;
+	printf("  a claim is left: %s of [0x%llx, 0x%llx)\n", slot->party.who,
+	       (unsigned long long)slot->first, (unsigned long long)slot->end);
+	check_failed("a claim is left", __FILE__, __LINE__);
+}
+
+void vmio_nobody(const struct vm_space *s)
+{
+	CHECK(owner_audit(s, fail) == 0);
+	owner_each(s, left, NULL);
+}
+
+uint64_t vmio_ops(void)
+{
+	return random_env("VMIO_OPS", 100000);
+}
+
 void test_vmio(void)
 {
 	struct frame_account account;
@@ -562,7 +581,7 @@ void test_vmio(void)
 		virtual[i] = (struct vm_virtual){ .mode = &mode, .fault = &virtual_fault[i] };
 	atomic_store(&copiers, COPIERS);
 	threads_run(CPUS, worker);
-	CHECK(owner_audit(&space, fail) == 0);
+	vmio_nobody(&space);
 	vm_space_destroy(&space);
 	threads_settle(CPUS);
 	frame_account(&account);
@@ -575,5 +594,6 @@ void test_vmio(void)
 	       (unsigned long long)walked, (unsigned long long)faults, (unsigned long long)busy,
 	       (unsigned long long)changes, (unsigned long long)overtaken);
 	frame_set_destructor(FRAME_GUEST, NULL);
+	vmio_marks();
 	arena_fini();
 }
