@@ -239,7 +239,7 @@ static void left(void *context, const struct owner_slot *slot)
 	check_failed("a claim is left", __FILE__, __LINE__);
 }
 
-void vmio_nobody(const struct vm_space *space)
+void vmio_nobody(struct vm_space *space)
 {
 	CHECK(owner_audit(space, fail) == 0);
 	owner_each(space, left, NULL);

@@ -117,7 +117,7 @@ void vmio_wrote(uint64_t page, uint64_t word, uint64_t value, state_t b, state_t
 uint64_t vmio_ops(void);
 
 /* No reader or writer has left a claim of the space's. */
-void vmio_nobody(const struct vm_space *space);
+void vmio_nobody(struct vm_space *space);
 
 /* One of the copiers, 0 .. VMIO_COPIERS - 1. */
 void vmio_copier(unsigned cpu);

@@ -215,7 +215,7 @@ static void test_busy(void)
 	CU_ASSERT_EQUAL(get(VA, &value, 8, &n), 0);
 	gva_world_put(leaf_at(0), 8, data[0] | G_P);
 	gva_world_change(&flip, 1);
-	CU_ASSERT_EQUAL(get(VA, &value, 8, &n), -EAGAIN);
+	CU_ASSERT_EQUAL(get(VA, &value, 8, &n), -ETIMEDOUT);
 	CU_ASSERT_EQUAL(n, 0);
 	CU_ASSERT_EQUAL(fault.outcome, GVA_BUSY);
 	gva_world_change(NULL, 0);
