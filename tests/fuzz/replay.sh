@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MPL-2.0
 # replay.sh OUT TARGET...: runs the stored inputs of tests/fuzz/corpus/TARGET through OUT/TARGET, all
-# in one process, and when that fails each on its own. A target is one test; one without an input is a failure:
-# nothing would be tested.
+# in one process, and when that fails each on its own. A target is one test; one without an input is
+# a failure: nothing would be tested.
 out=$1
 shift
 passed=0 failed=0
