@@ -42,23 +42,15 @@ static enum gva_outcome no_entry(struct walk *w, gpa_t at, pt_attr_t want, int e
 	return err == -ENOMEM ? GVA_NO_MEMORY : GVA_WALK_STAGE2;
 }
 
-/* A word of the guest's tables, of `level`. */
-static int read_word(struct walk *w, unsigned level, gpa_t at, uint64_t *value)
-{
-	if (w->pages != NULL)
-		return guest_word_read_in(w->pages, level, w->space, at, w->rules.size,
-					  !w->access.probe, value);
-	return guest_word_read(w->space, at, w->rules.size, !w->access.probe, value);
-}
-
 /* The registers of PAE paging stand for the topmost table; AMD has none of them under nested
- * paging. (APM vol. 2, 15.25) */
-static enum gva_outcome read_pdpte(struct walk *w)
+ * paging. (APM vol. 2, 15.25) Kept out of the way of the walks in long mode. */
+static __attribute__((noinline)) enum gva_outcome read_pdpte(struct walk *w)
 {
 	unsigned index = (unsigned)(w->va >> 30) & 3;
 	gpa_t at = gpa((w->rules.mode->cr3 & UINT64_C(0xffffffe0)) + 8 * index);
 	uint64_t value = w->rules.mode->pdpte[index];
-	int err = w->rules.mode->amd ? read_word(w, 3, at, &value) : 0;
+	int err = w->rules.mode->amd ? guest_word_read(w->space, at, 8, !w->access.probe, &value)
+				     : 0;
 
 	if (err != 0)
 		return no_entry(w, at, PT_READ, err);
@@ -79,8 +71,13 @@ static enum gva_outcome read_entry(struct walk *w, unsigned level, uint64_t tabl
 	uint64_t index = w->va >> gva_level_shift(&w->rules, level) & ((1u << w->rules.bits) - 1);
 	gpa_t at = gpa(table + index * w->rules.size);
 	uint64_t value = 0;
-	int err = read_word(w, level, at, &value);
+	int err;
 
+	if (w->pages != NULL)
+		err = guest_word_read_in(w->pages, level, w->space, at, w->rules.size,
+					 !w->access.probe, &value);
+	else
+		err = guest_word_read(w->space, at, w->rules.size, !w->access.probe, &value);
 	if (err != 0)
 		return no_entry(w, at, PT_READ, err);
 	w->trace->steps[w->trace->n++] = (struct gva_step){ level, at, value };

@@ -41,15 +41,14 @@
 /* The tables of a mode. */
 struct gva_rules {
 	const struct gva_mode *mode;
-	uint64_t root;	     /* the topmost table in memory; of PAE paging not known yet */
-	uint64_t reserved;   /* bits reserved in every entry */
-	unsigned top;	     /* level of the topmost table */
-	unsigned skip;	     /* steps before it that are not in memory: 1 with PAE paging */
-	unsigned bits;	     /* of the address for each level */
-	unsigned size;	     /* of an entry, in bytes */
-	unsigned pages;	     /* levels at which PS makes a page: bit `level` */
-	unsigned no_pages;   /* levels at which PS is reserved */
-	unsigned no_globals; /* levels at which G is */
+	uint64_t root;	   /* the topmost table in memory; of PAE paging not known yet */
+	uint64_t reserved; /* bits reserved in every entry */
+	unsigned top;	   /* level of the topmost table */
+	unsigned skip;	   /* steps before it that are not in memory: 1 with PAE paging */
+	unsigned bits;	   /* of the address for each level */
+	unsigned size;	   /* of an entry, in bytes */
+	unsigned pages;	   /* levels at which PS makes a page: bit `level` */
+	uint16_t flags[GVA_MAX_LEVELS + 1]; /* of PS and G those that are reserved, by level */
 };
 
 static inline bool gva_long_mode(const struct gva_mode *m)
@@ -87,8 +86,8 @@ static inline void gva_rules_long(struct gva_rules *r)
 	r->top = r->mode->cr4 & CR4_LA57 ? 5 : 4;
 	r->root = r->mode->cr3 & E_ADDRESS;
 	r->pages = 1u << 2 | (r->mode->gib_pages ? 1u << 3 : 0);
-	r->no_globals = r->mode->amd ? 1u << 4 | 1u << 5 : 0;
-	r->no_pages = 1u << 4 | 1u << 5 | (r->mode->gib_pages ? 0 : 1u << 3);
+	r->flags[3] = r->mode->gib_pages ? 0 : E_PS;
+	r->flags[4] = r->flags[5] = (uint16_t)(E_PS | (r->mode->amd ? E_G : 0));
 }
 
 /* Precondition: paging is on. */
@@ -130,12 +129,8 @@ static inline bool gva_is_page(const struct gva_rules *r, unsigned level, uint64
 
 static inline bool gva_entry_reserved(const struct gva_rules *r, unsigned level, uint64_t value)
 {
-	uint64_t reserved = r->reserved;
+	uint64_t reserved = r->reserved | r->flags[level];
 
-	if ((r->no_pages >> level & 1) != 0)
-		reserved |= E_PS;
-	if ((r->no_globals >> level & 1) != 0)
-		reserved |= E_G;
 	if (gva_is_page(r, level, value))
 		reserved |= gva_page_reserved(r, level);
 	return (value & reserved) != 0;
