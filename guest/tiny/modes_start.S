@@ -172,9 +172,18 @@ modes_start:
 	orw %di, %ax
 	check16 z, "REP INS in real mode left CX or DI elsewhere"
 	movw $0xffff, %di
+	movw $1f, %bp
 	insw
-	cmpw $VECTOR_GP, %dx
+1:	cmpw $VECTOR_GP, %dx
 	check16 e, "INSW over the segment's end did not come as interrupt 13"
+	xorl %edx, %edx
+	movl $0xc0001234, %ecx
+	movw $1f, %bp
+	rdmsr
+1:	cmpw $VECTOR_GP, %dx
+	check16 e, "an MSR that there is not did not come as interrupt 13"
+	cmpw $0x7000, %sp
+	check16 e, "interrupt 13 left something on the stack"
 	movl $stage16, %esi
 	call puts16
 
@@ -198,7 +207,7 @@ on_undefined16:
 on_protection16:
 	movw $VECTOR_GP, %dx
 	movw %sp, %bx
-	addw $1, %ss:(%bx)	/* INSW has one byte */
+	movw %bp, %ss:(%bx)
 	iretw
 on_int16:
 	movw $0x4040, %dx

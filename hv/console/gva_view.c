@@ -156,6 +156,16 @@ static void print_page(const struct gva_view *v, struct print_sink *out)
 	print_stage2(&v->page, v->gpa, out);
 }
 
+/* What stage 2 adds to an access that the guest's tables allow. */
+static const char *stage2_verdict(const struct gva_view *v, unsigned i)
+{
+	static const pt_attr_t wants[] = { PT_READ, PT_WRITE, PT_EXEC };
+
+	if (v->page.level == 0)
+		return "absent";
+	return (v->page.attr & wants[i % 3]) != 0 ? "allowed" : "refused";
+}
+
 static void print_access(const struct gva_view *v, unsigned i, struct print_sink *out)
 {
 	const struct gva_result *r = &v->result[i];
@@ -163,7 +173,7 @@ static void print_access(const struct gva_view *v, unsigned i, struct print_sink
 	print_to(out, "  %-7s as %-10s  ", access_names[i % 3], i < 3 ? "supervisor" : "user");
 	switch (r->outcome) {
 	case GVA_OK:
-		print_to(out, "allowed\n");
+		print_to(out, "allowed, by stage 2: %s\n", stage2_verdict(v, i));
 		break;
 	case GVA_PAGE_FAULT:
 		print_to(out, "#PF, error code 0x%x, CR2 0x%llx\n", r->error, (ull)r->cr2);
@@ -289,6 +299,10 @@ static void access_json(const struct gva_view *v, unsigned i, struct print_sink 
 		json_address(&j, "cr2", r->cr2);
 	else
 		json_null(&j, "cr2");
+	if (r->outcome == GVA_OK)
+		json_text(&j, "stage2", stage2_verdict(v, i));
+	else
+		json_null(&j, "stage2");
 	json_end(&j);
 }
 

@@ -197,6 +197,8 @@ static void svm_run(struct vcpu *v, struct vm_exit *exit, uint64_t deadline)
 
 static void svm_inject(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 {
+	/* Real mode has no error codes. */
+	has_error = has_error && (svm_vmcb(v)->cr0 & CR0_PE) != 0;
 	svm_vmcb(v)->event_inj = vector | SVM_EVENT_EXCEPTION | SVM_EVENT_VALID |
 				 (has_error ? SVM_EVENT_ERROR : 0) | (uint64_t)error << 32;
 }

@@ -1170,10 +1170,13 @@ def both_dimensions_are_shown(s):
     assert page["hpa"] == s.rows("walk touch 0x345678")[-1]["hpa"], page
     assert [(a["access"], a["as_user"]) for a in accesses] == \
         [(what, user) for user in (False, True) for what in ("read", "write", "execute")]
-    assert all(a["outcome"] == "allowed" and a["cr2"] is None for a in accesses), accesses
+    assert all((a["outcome"], a["stage2"], a["cr2"]) == ("allowed", "allowed", None) for a in accesses), accesses
     # Nothing is brought in, nothing marked, by looking.
     assert s.mapped("touch", 0x800000) is None
-    assert s.rows("gva touch 0 0x800000")[-7]["hpa"] is None
+    rows = s.rows("gva touch 0 0x800000")
+    assert rows[-7]["hpa"] is None and rows[-1]["stage2"] == "absent", rows
+    s.do("protect touch 0x345000 r-x")
+    assert [r["stage2"] for r in s.rows("gva touch 0 0x345678")[-3:]] == ["allowed", "refused", "allowed"]
     assert s.mapped("touch", 0x800000) is None
     # Outside of what its tables have.
     for a in s.rows("gva touch 0 0x180000123")[-6:]:

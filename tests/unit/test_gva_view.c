@@ -81,7 +81,7 @@ static void test_text(void)
 		"  level 1  0000000020c0 = 8000000000001005  page -> 1000 -u---\n",
 		"  765443218abc -> 1abc, page of 4 KiB, r--, user\n",
 		"  read    as supervisor  #PF, error code 0x1, CR2 0x765443218abc\n",
-		"  read    as user        allowed\n",
+		"  read    as user        allowed, by stage 2: allowed\n",
 		"  write   as user        #PF, error code 0x7, CR2 0x765443218abc\n",
 		"  execute as user        #PF, error code 0x15, CR2 0x765443218abc\n",
 	};
@@ -186,8 +186,16 @@ static void test_dead_ends(void)
 	gva_world_put(gva_shape_entry(s, 1), 8, 0x99000 | G_P);
 	show(&m, GVA_SHAPE_VA, false);
 	CU_ASSERT_TRUE(says("           stage 2: nothing is mapped there\n"));
+	CU_ASSERT_TRUE(says("  read    as supervisor  allowed, by stage 2: absent\n"));
 	show(&m, GVA_SHAPE_VA, true);
 	CU_ASSERT_TRUE(says("\"hpa\":null,\"stage2_page\":null,\"stage2_r\":false"));
+	CU_ASSERT_EQUAL(count("\"outcome\":\"allowed\""), count("\"stage2\":\"absent\""));
+	CU_ASSERT_EQUAL(count("\"outcome\":\"fault\""), count("\"stage2\":null"));
+	/* One that stage 2 does not let be written. */
+	gva_world_put(gva_shape_entry(s, 1), 8, (GVA_WORLD_WRITABLE * PAGE_SIZE) | G_P | G_W);
+	show(&m, GVA_SHAPE_VA, false);
+	CU_ASSERT_TRUE(says("  read    as supervisor  allowed, by stage 2: allowed\n"));
+	CU_ASSERT_TRUE(says("  write   as supervisor  allowed, by stage 2: refused\n"));
 	end();
 }
 
@@ -200,7 +208,7 @@ static void test_without_paging(void)
 	show(&m, UINT64_C(0x500001234), false);
 	CU_ASSERT_TRUE(says("  paging none, cr3 0\n"));
 	CU_ASSERT_TRUE(says("  1234 -> 1234, rwx, user\n"));
-	CU_ASSERT_EQUAL(count("allowed\n"), 6);
+	CU_ASSERT_EQUAL(count("allowed, by stage 2: allowed\n"), 6);
 	m = gva_shape_build(&gva_shapes[2]);
 	gva_world_put(gva_shape_entry(&gva_shapes[2], 2), 4, 0x00c00000 | 5 << 13 | G_PS | G_P);
 	show(&m, GVA_SHAPE_VA, false);
