@@ -223,19 +223,20 @@ static void general_protection(struct vcpu *v)
 }
 
 /* The CPU takes the four top entries of PAE paging from the VMCS. Where there is no memory all bits
- * read as ones, which is reserved. False: #GP. */
-static bool load_pdptes(struct vcpu *v)
+ * read as ones, which is reserved. -EINVAL: #GP; -ENOMEM: the guest has been stopped. */
+static int load_pdptes(struct vcpu *v)
 {
 	struct gva_mode mode = {
 		.cr3 = vmcs_read(VMCS_GUEST_CR3),
 		.maxphyaddr = guest_maxphyaddr(),
 	};
+	int err = gva_load_pdptes(&v->guest->space, &mode);
 
-	if (gva_load_pdptes(&v->guest->space, &mode) != 0)
-		return false;
-	for (unsigned i = 0; i < 4; i++)
+	if (err == -ENOMEM)
+		guest_stop(v->guest, "the host has no memory left for its page tables");
+	for (unsigned i = 0; err == 0 && i < 4; i++)
 		vmcs_write(VMCS_GUEST_PDPTE0 + 2 * i, mode.pdpte[i]);
-	return true;
+	return err == -EFAULT ? -EINVAL : err;
 }
 
 /* Long mode goes on and off with PG. False: #GP. */
@@ -251,23 +252,27 @@ static bool switch_paging(uint64_t value)
 	return true;
 }
 
-static bool cr0_write_guest(struct vcpu *v, uint64_t value)
+/* Errors as load_pdptes. */
+static int cr0_write_guest(struct vcpu *v, uint64_t value)
 {
-	uint64_t old = guest_cr0(), cr4 = vmcs_read(VMCS_GUEST_CR4);
+	uint64_t changed = value ^ guest_cr0(), cr4 = vmcs_read(VMCS_GUEST_CR4);
+	int err = 0;
 
 	if (value > UINT32_MAX || ((value & CR0_PG) != 0 && (value & CR0_PE) == 0) ||
 	    ((value & CR0_NW) != 0 && (value & CR0_CD) == 0))
-		return false;
+		return -EINVAL;
 	/* (SDM vol. 3, 4.4.1) */
-	if (((value ^ old) & (CR0_PG | CR0_CD | CR0_NW)) != 0 &&
-	    pae_paging(value, cr4, vmcs_read(VMCS_GUEST_EFER)) && !load_pdptes(v))
-		return false;
-	if (((value ^ old) & CR0_PG) != 0 && !switch_paging(value))
-		return false;
+	if ((changed & (CR0_PG | CR0_CD | CR0_NW)) != 0 &&
+	    pae_paging(value, cr4, vmcs_read(VMCS_GUEST_EFER)))
+		err = load_pdptes(v);
+	if (err != 0)
+		return err;
+	if ((changed & CR0_PG) != 0 && !switch_paging(value))
+		return -EINVAL;
 	vmcs_write(VMCS_CR0_SHADOW, value);
 	/* Its caching is the machine's; NE is what VMX insists on. */
 	vmcs_write(VMCS_GUEST_CR0, (value & ~(CR0_CD | CR0_NW)) | CR0_NE | CR0_ET);
-	return true;
+	return 0;
 }
 
 static uint64_t *gpr_of(struct vcpu *v, unsigned gpr)
@@ -308,7 +313,11 @@ int vmx_cr_access(struct vcpu *v, const struct vm_exit *exit)
 	bool ok;
 
 	if (exit->cr.cr == 0 && exit->cr.write) {
-		ok = cr0_write_guest(v, cr0_wanted(v, exit));
+		int err = cr0_write_guest(v, cr0_wanted(v, exit));
+
+		if (err == -ENOMEM)
+			return err;
+		ok = err == 0;
 	} else if (exit->cr.cr == 4 && exit->cr.write) {
 		ok = false; /* only an attempt at VMXE comes here, which this guest does not have */
 	} else if (exit->cr.cr == 8) {
