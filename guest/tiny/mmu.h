@@ -41,8 +41,10 @@ enum op {
 	OP_NOTHING,
 	OP_WAIT_AMD, /* until there is something at `va` */
 	OP_WAIT_INTEL,
-	OP_CR3,	   /* writes `value` to `va`, and loads CR3 with what it has; 32 bits only */
-	OP_CR0_CD, /* the same, and changes CD */
+	OP_CR3,	     /* writes `value` to `va`, and loads CR3 with what it has; 32 bits only */
+	OP_CR0_CD,   /* the same, and changes CD */
+	OP_CR3_READ, /* as those two, and then reads a byte at 1 GiB */
+	OP_CR0_CD_READ,
 };
 
 #define DONE 0x30 /* the vector when nothing was raised */

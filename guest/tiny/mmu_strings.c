@@ -152,7 +152,7 @@ unsigned mmu_strings(const struct paging *g, unsigned cases)
 /* --- the topmost entries of PAE paging ---------------------------------------------------- */
 
 /* Loaded by the CPU, for MOV CR3, and by the hypervisor, for MOV CR0 that changes CD. */
-static uint64_t load(unsigned op, uint64_t value)
+static struct job load(unsigned op, uint64_t value)
 {
 	struct job j = {
 		.cr0 = CR0_BASE,
@@ -161,28 +161,51 @@ static uint64_t load(unsigned op, uint64_t value)
 		.op = op,
 		.va = tables_root() + 8,
 		.value = value,
-		.flags = 0,
 	};
 
 	mmu_enter(&j);
 	*qword(j.va) = 0;
-	return j.vector;
+	return j;
+}
+
+static unsigned differ(uint64_t value, const struct job *cpu, const struct job *hv)
+{
+	if (cpu->vector == hv->vector)
+		return 0;
+	say("mmu: DIFFERENT: PDPTE 0x%lx: CPU %lu, Nestling %lu\n", value, cpu->vector, hv->vector);
+	return 1;
+}
+
+/* What was loaded is what counts: a table whose first page of 2 MiB is our data. */
+static unsigned check_loaded(void)
+{
+	static uint64_t table[512] __attribute__((aligned(4096)));
+	uint64_t value = (uint64_t)table | PTE_P;
+	struct job cpu, hv;
+
+	table[0] = DATA | PTE_P | PTE_W | PTE_LARGE;
+	*(volatile uint8_t *)qword(DATA) = 0x6d;
+	cpu = load(OP_CR3_READ, value);
+	hv = load(OP_CR0_CD_READ, value);
+	if (cpu.vector == DONE && hv.vector == DONE && cpu.value == 0x6d && hv.value == 0x6d)
+		return 0;
+	say("mmu: DIFFERENT: a loaded PDPTE: CPU %lu 0x%lx, Nestling %lu 0x%lx\n", cpu.vector,
+	    cpu.value, hv.vector, hv.value);
+	return 1;
 }
 
 unsigned mmu_pdptes(void)
 {
-	unsigned different = 0, refused = 0;
+	unsigned different, refused = 0;
 
 	tables_begin(&pagings[2]);
+	different = check_loaded();
 	for (unsigned i = 0; i < 128; i++) {
 		uint64_t value = 1ul << i % 64 | i / 64;
-		uint64_t cpu = load(OP_CR3, value), hv = load(OP_CR0_CD, value);
+		struct job cpu = load(OP_CR3, value), hv = load(OP_CR0_CD, value);
 
-		refused += cpu != DONE;
-		if (cpu == hv)
-			continue;
-		different++;
-		say("mmu: DIFFERENT: PDPTE 0x%lx: CPU %lu, Nestling %lu\n", value, cpu, hv);
+		refused += cpu.vector != DONE;
+		different += differ(value, &cpu, &hv);
 	}
 	say("mmu: PDPTEs: %u of 128 refused\n", refused);
 	return different;

@@ -300,6 +300,24 @@ stubs:
 	xorl $0x40000000, %eax
 	movq %rax, %cr0
 	int $0x30
+	/* The same two, and then a read of the first byte that the second PDPTE translates. */
+	.balign 32
+	movl %eax, (%rdi)
+	movl %ecx, 4(%rdi)
+	movq %cr3, %rax
+	movq %rax, %cr3
+	movl $0x40000000, %esi
+	movzbl (%rsi), %eax
+	int $0x30
+	.balign 32
+	movl %eax, (%rdi)
+	movl %ecx, 4(%rdi)
+	movq %cr0, %rax
+	xorl $0x40000000, %eax
+	movq %rax, %cr0
+	movl $0x40000000, %esi
+	movzbl (%rsi), %eax
+	int $0x30
 	.balign 4096
 
 	.data
