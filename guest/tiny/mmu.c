@@ -26,6 +26,7 @@ _Static_assert(offsetof(struct job, pkru) == 32, "mmu_switch.S");
 _Static_assert(offsetof(struct job, va) == 40, "mmu_switch.S");
 _Static_assert(offsetof(struct job, value) == 64, "mmu_switch.S");
 _Static_assert(offsetof(struct job, cr4_seen) == 96, "mmu_switch.S");
+_Static_assert(offsetof(struct job, rdi) == 120, "mmu_switch.S");
 
 /* --- what the other modes need ------------------------------------------------------------ */
 

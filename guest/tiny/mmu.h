@@ -24,6 +24,7 @@
 #define CR4_PKE	 (1ul << 22)
 #define EFER_LME (1ul << 8)
 #define EFER_NXE (1ul << 11)
+#define FLAG_DF	 (1ul << 10)
 #define FLAG_AC	 (1ul << 18)
 #define MAILBOX	 0x7000ul
 #define PORT	 0x3ff /* a register of the UART that keeps what is written to it */
@@ -45,6 +46,10 @@ enum op {
 	OP_CR0_CD,   /* the same, and changes CD */
 	OP_CR3_READ, /* as those two, and then reads a byte at 1 GiB */
 	OP_CR0_CD_READ,
+	OP_REP_LODS, /* of bytes, the upper half of `value` is their number */
+	OP_REP_STOS,
+	OP_REP_OUTS,
+	OP_REP_INS,
 };
 
 #define DONE 0x30 /* the vector when nothing was raised */
@@ -58,8 +63,9 @@ struct job {
 	uint64_t flags;	 /* RFLAGS beyond bit 1 */
 	uint32_t user;	 /* at CPL 3 */
 	uint32_t inside; /* the mode was reached */
-	uint64_t value;	 /* RAX before and after it */
+	uint64_t value;	 /* EAX before it, and above it ECX; RAX after it */
 	uint64_t vector, error, cr2, cr4_seen;
+	uint64_t rcx, rsi, rdi; /* after it */
 };
 
 void mmu_enter(struct job *job);

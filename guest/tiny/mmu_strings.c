@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MPL-2.0 */
 /*
- * One access twice from the same start: by MOV, which the CPU does, and by INS or OUTS, which the
- * hypervisor does. What is raised, the data and the marks must be the same.
+ * One access twice from the same start: by MOV, LODS or STOS, which the CPU does, and by INS or
+ * OUTS, which the hypervisor does. What is raised, the data and the marks must be the same.
  *
  * A mark may differ in one way: where an access is refused, the CPU may have set A in entries
  * above the one that refused it. (SDM vol. 3, 4.8)
@@ -11,12 +11,12 @@
 #define WORDS 3 /* two at the address, one at the start of the next page */
 
 struct outcome {
-	uint64_t vector, error, cr2, value;
+	uint64_t vector, error, cr2, value, rcx, rsi, rdi;
 	uint64_t entry[PATH_MAX], data[WORDS];
 };
 
 static struct {
-	unsigned allowed, refused, crossing;
+	unsigned allowed, refused, crossing, repeated, broken;
 } seen;
 
 static uint64_t word_at(const struct path *p, unsigned i)
@@ -49,7 +49,9 @@ static void observe(struct job *j, const struct path *p, unsigned op, struct out
 	j->op = op;
 	j->inside = 0;
 	mmu_enter(j);
-	*o = (struct outcome){ .vector = j->vector, .value = j->value };
+	*o = (struct outcome){
+		.vector = j->vector, .value = j->value, .rcx = j->rcx, .rsi = j->rsi, .rdi = j->rdi
+	};
 	if (j->vector != DONE)
 		o->error = mmu_error(j);
 	if (j->vector == VECTOR_PF)
@@ -78,74 +80,119 @@ static bool same(const struct outcome *cpu, const struct outcome *hv, const stru
 		if (cpu->data[i] != hv->data[i])
 			return false;
 	return cpu->vector == hv->vector && cpu->error == hv->error && cpu->cr2 == hv->cr2 &&
-	       cpu->value == hv->value && same_marks(cpu, hv, p);
+	       cpu->value == hv->value && cpu->rcx == hv->rcx && cpu->rsi == hv->rsi &&
+	       cpu->rdi == hv->rdi && same_marks(cpu, hv, p);
 }
 
 static void say_outcome(const char *who, const struct outcome *o, const struct path *p)
 {
 	say("mmu:   %s: vector %lu error 0x%lx cr2 0x%lx value 0x%lx data 0x%lx 0x%lx 0x%lx\n", who,
 	    o->vector, o->error, o->cr2, o->value, o->data[0], o->data[1], o->data[2]);
+	say("mmu:     rcx 0x%lx rsi 0x%lx rdi 0x%lx\n", o->rcx, o->rsi, o->rdi);
 	for (unsigned i = 0; i < p->n; i++)
 		say("mmu:     entry %u 0x%lx\n", i, o->entry[i]);
 }
 
-static void say_case(const struct job *j, const struct path *p, bool write, unsigned bytes)
+static void say_case(const struct job *j, const struct path *p, const char *what)
 {
-	say("mmu: DIFFERENT: %s of %u at 0x%lx, %s, cr0 0x%lx cr4 0x%lx efer 0x%lx pkru 0x%x flags "
-	    "0x%lx\n",
-	    write ? "write" : "read", bytes, j->va, j->user ? "user" : "supervisor", j->cr0, j->cr4,
-	    j->efer, j->pkru, j->flags);
+	say("mmu: DIFFERENT: %s at 0x%lx, %s, cr0 0x%lx cr4 0x%lx efer 0x%lx pkru 0x%x flags "
+	    "0x%lx value 0x%lx\n",
+	    what, j->va, j->user ? "user" : "supervisor", j->cr0, j->cr4, j->efer, j->pkru,
+	    j->flags, j->value);
 	path_say(p);
+}
+
+static bool judge(const struct job *j, const struct path *p, const struct outcome *cpu,
+		  const struct outcome *hv, const char *what)
+{
+	seen.allowed += !raised(cpu);
+	seen.refused += raised(cpu);
+	if (same(cpu, hv, p))
+		return true;
+	say_case(j, p, what);
+	say_outcome("CPU", cpu, p);
+	say_outcome("Nestling", hv, p);
+	return false;
 }
 
 /* What can be compared of the data: OUTS shows what it read of one byte, INS has a value of its own
  * for one byte, and for others all ones. */
-static bool compare(const struct paging *g)
+static bool compare_one(struct job *j, struct path *p)
 {
 	unsigned size = random() % 3;
 	bool write = once(2), crossing = once(4);
 	struct outcome cpu, hv;
+
+	if (crossing)
+		j->va |= PAGE - 1;
+	p->gpa |= j->va & (PAGE - 1);
+	j->value = size == 0 ? random() & 0xff : 0xffffffff;
+	if (size == 0)
+		outb(PORT, (uint8_t)j->value);
+	observe(j, p, (write ? OP_WRITE : OP_READ) + size, &cpu);
+	observe(j, p, (write ? OP_INS : OP_OUTS) + size, &hv);
+	/* INS and OUTS move on, MOV does not. */
+	hv.rsi = cpu.rsi;
+	hv.rdi = cpu.rdi;
+	if (!write && size == 0 && hv.vector == DONE)
+		hv.value = inb(PORT);
+	else if (!write && size != 0)
+		hv.value = cpu.value;
+	seen.crossing += crossing && size != 0 && p->shift == 12;
+	return judge(j, p, &cpu, &hv, write ? "write" : "read");
+}
+
+/* Many bytes, up or down, often into the next page: REP LODS and REP STOS show where they stop. */
+static bool compare_many(struct job *j, struct path *p)
+{
+	uint64_t count = random() % 24, offset = random() % PAGE;
+	bool write = once(2);
+	struct outcome cpu, hv;
+
+	if (once(2))
+		offset = PAGE - 1 - random() % 16;
+	if (once(4)) {
+		j->flags |= FLAG_DF;
+		offset = random() % 16;
+	}
+	j->va = (j->va & ~(PAGE - 1)) | offset;
+	p->gpa = (p->gpa & ~(PAGE - 1)) | offset;
+	j->value = count << 32 | (random() & 0xff);
+	outb(PORT, (uint8_t)j->value);
+	observe(j, p, write ? OP_REP_STOS : OP_REP_LODS, &cpu);
+	observe(j, p, write ? OP_REP_INS : OP_REP_OUTS, &hv);
+	if (!write) {
+		cpu.value &= 0xff;
+		hv.value = inb(PORT);
+	}
+	seen.repeated++;
+	seen.broken += raised(&cpu) && cpu.rcx != count;
+	return judge(j, p, &cpu, &hv, write ? "REP write" : "REP read");
+}
+
+static bool compare(const struct paging *g)
+{
 	struct path p;
 	struct job j;
 
 	path_make(&p, 0);
 	job_random(&j, g);
 	j.va = p.va;
-	if (crossing)
-		j.va |= PAGE - 1;
-	p.gpa |= j.va & (PAGE - 1);
-	j.value = size == 0 ? random() & 0xff : 0xffffffff;
-	if (size == 0)
-		outb(PORT, (uint8_t)j.value);
-	observe(&j, &p, (write ? OP_WRITE : OP_READ) + size, &cpu);
-	observe(&j, &p, (write ? OP_INS : OP_OUTS) + size, &hv);
-	if (!write && size == 0 && hv.vector == DONE)
-		hv.value = inb(PORT);
-	else if (!write && size != 0)
-		hv.value = cpu.value;
-	seen.allowed += !raised(&cpu);
-	seen.refused += raised(&cpu);
-	seen.crossing += crossing && size != 0 && p.shift == 12;
-	if (same(&cpu, &hv, &p))
-		return true;
-	say_case(&j, &p, write, 1u << size);
-	say_outcome("CPU", &cpu, &p);
-	say_outcome("Nestling", &hv, &p);
-	return false;
+	return once(4) ? compare_many(&j, &p) : compare_one(&j, &p);
 }
 
 unsigned mmu_strings(const struct paging *g, unsigned cases)
 {
 	unsigned different = 0;
 
-	seen.allowed = seen.refused = seen.crossing = 0;
+	seen.allowed = seen.refused = seen.crossing = seen.repeated = seen.broken = 0;
 	for (unsigned i = 0; i < cases && different < 5; i++) {
 		if (i % 64 == 0)
 			tables_begin(g);
 		different += !compare(g);
 	}
-	say("mmu: %s: %u allowed, %u refused, %u over two pages\n", g->name, seen.allowed,
-	    seen.refused, seen.crossing);
+	say("mmu: %s: %u allowed, %u refused, %u over two pages, %u REP, of which %u broke off\n",
+	    g->name, seen.allowed, seen.refused, seen.crossing, seen.repeated, seen.broken);
 	return different;
 }
 

@@ -32,6 +32,9 @@
 #define J_ERROR	 80
 #define J_CR2	 88
 #define J_CR4_SEEN 96
+#define J_RCX	 104
+#define J_RSI	 112
+#define J_RDI	 120
 
 #define USER_STUBS     0x3fe000
 #define USER_STACK_TOP 0x3ffff0
@@ -143,7 +146,8 @@ in64:	andb $~2, test_gdt + SEL_TSS64 + 5
 	movq J_VA(%rbx), %rsi
 	movq %rsi, %rdi
 	movl $PORT, %edx
-	movq J_VALUE(%rbx), %rax
+	movl J_VALUE(%rbx), %eax
+	movl J_VALUE + 4(%rbx), %ecx
 	cmpl $0, J_USER(%rbx)
 	jne 1f
 	addl $stubs, %ebp
@@ -180,6 +184,7 @@ in64:	andb $~2, test_gdt + SEL_TSS64 + 5
 stubs32:
 	exceptions 32
 common32:
+	cld
 	pushl %eax
 	movw $SEL_DATA, %ax
 	movw %ax, %ds
@@ -188,6 +193,9 @@ common32:
 	popl J_VALUE(%ebx)
 	popl J_VECTOR(%ebx)
 	popl J_ERROR(%ebx)
+	movl %ecx, J_RCX(%ebx)
+	movl %esi, J_RSI(%ebx)
+	movl %edi, J_RDI(%ebx)
 	movl %cr2, %eax
 	movl %eax, J_CR2(%ebx)
 leave32:
@@ -216,10 +224,14 @@ leave32:
 stubs64:
 	exceptions 64
 common64:
+	cld
 	movq mmu_job, %rbx
 	movq %rax, J_VALUE(%rbx)
 	popq J_VECTOR(%rbx)
 	popq J_ERROR(%rbx)
+	movq %rcx, J_RCX(%rbx)
+	movq %rsi, J_RSI(%rbx)
+	movq %rdi, J_RDI(%rbx)
 	movq %cr2, %rax
 	movq %rax, J_CR2(%rbx)
 	movl $stack_top, %esp
@@ -318,6 +330,10 @@ stubs:
 	movl $0x40000000, %esi
 	movzbl (%rsi), %eax
 	int $0x30
+	stub rep lodsb
+	stub rep stosb
+	stub rep outsb
+	stub rep insb
 	.balign 4096
 
 	.data
