@@ -29,7 +29,8 @@ struct vm_virtual {
 /*
  * Over guest-virtual [at, at + len), which may wrap around as addresses of the guest do.
  * VM_PRESENT also leaves the guest's tables as they are (a probe). The copies' further errors:
- * -EBUSY, and -ETIMEDOUT: the guest changes its tables all the time, let it run.
+ * -EBUSY and -ENOSPC, as each piece is claimed; and -ETIMEDOUT: the guest changes its tables all
+ * the time, let it run. A piece that somebody else uses in part is not copied at all.
  */
 void vm_reader_virtual(struct vm_reader *r, struct vm_space *space, gva_t at, uint64_t len,
 		       struct vm_virtual *virt, const struct vm_use *use);
