@@ -27,7 +27,7 @@
 
 struct vm_space vmio_space, vmio_other;
 struct gva_mode vmio_mode;
-_Atomic state_t vmio_ended[PAGES], vmio_begun[PAGES];
+_Atomic state_t vmio_ended[PAGES], vmio_begun[PAGES + 1];
 struct vmio_word vmio_shadow[PAGES][WORDS - VMIO_DATA];
 _Atomic unsigned vmio_copiers;
 
@@ -112,7 +112,7 @@ void vmio_wait_for_change(uint64_t page)
 {
 	state_t s = atomic_load(&vmio_begun[page]);
 
-	atomic_store(&wanted[COPIERS + page / SHARE], (unsigned)page + 1);
+	atomic_store(&wanted[page == PAGES ? COPIERS : COPIERS + page / SHARE], (unsigned)page + 1);
 	for (unsigned i = 0; i < PATIENT && atomic_load(&vmio_begun[page]) == s; i++)
 		cpu_relax();
 }
@@ -143,8 +143,10 @@ static void table_map(unsigned level, const uint64_t *entries)
 	open_pages(&vmio_space, &c, PAGES + level, PAGES + level + 1);
 	CHECK(vm_map(&c, f, PT_RW | PT_MEM_WB) == 0);
 	vm_cursor_close(&c);
-	if (level == 1)
-		leaves = words;
+	if (level != 1)
+		return;
+	leaves = words;
+	atomic_fetch_add(&vmio_begun[PAGES], 1);
 }
 
 static void tables_make(void)
@@ -169,7 +171,7 @@ static void changer(unsigned cpu)
 		unsigned asked = atomic_exchange(&wanted[cpu], 0);
 		uint64_t page = asked != 0 ? asked - 1 : low + random_below(&rng, SHARE);
 
-		if (cpu == COPIERS && random_below(&rng, 8) == 0)
+		if (page == PAGES || (cpu == COPIERS && random_below(&rng, 8) == 0))
 			table_map(1, leaves);
 		else
 			change(&rng, page, low + SHARE - page);
@@ -188,9 +190,9 @@ static struct {
 
 static void sometimes_wait(uint64_t at, unsigned one_in)
 {
-	uint64_t page = (at - VMIO_BASE) / PAGE_SIZE;
+	uint64_t page = at >= table_gpa(1) ? PAGES : (at - VMIO_BASE) / PAGE_SIZE;
 
-	if (page < PAGES && random_below(&slow[cpu_id()].rng, one_in) == 0)
+	if (page <= PAGES && random_below(&slow[cpu_id()].rng, one_in) == 0)
 		vmio_wait_for_change(page);
 }
 
@@ -289,12 +291,13 @@ static void check_counts(void)
 	typedef unsigned long long ull;
 
 	CHECK(n->bytes_read != 0 && n->bytes_written != 0 && n->faults != 0 && n->busy != 0);
-	CHECK(n->walked != 0);
+	CHECK(n->walked != 0 && n->walks_busy != 0);
 	CHECK(n->overtaken * 50 >= n->copies);
-	printf("  %llu bytes read, %llu written, %llu walks, %llu faults, %llu busy, %llu changes, "
+	printf("  %llu bytes read, %llu written, %llu walks and %llu busy ones, %llu faults, %llu "
+	       "busy, %llu changes, "
 	       "%llu of %llu copies under one\n",
-	       (ull)n->bytes_read, (ull)n->bytes_written, (ull)n->walked, (ull)n->faults,
-	       (ull)n->busy, (ull)n->changes, (ull)n->overtaken, (ull)n->copies);
+	       (ull)n->bytes_read, (ull)n->bytes_written, (ull)n->walked, (ull)n->walks_busy,
+	       (ull)n->faults, (ull)n->busy, (ull)n->changes, (ull)n->overtaken, (ull)n->copies);
 }
 
 void test_vmio(void)

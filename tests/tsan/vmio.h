@@ -66,7 +66,7 @@ struct vmio_word {
 
 extern struct vm_space vmio_space, vmio_other; /* the other one's pages stay as they are */
 extern struct gva_mode vmio_mode;
-extern _Atomic state_t vmio_ended[VMIO_PAGES], vmio_begun[VMIO_PAGES];
+extern _Atomic state_t vmio_ended[VMIO_PAGES], vmio_begun[VMIO_PAGES + 1];
 extern struct vmio_word vmio_shadow[VMIO_PAGES][VMIO_WORDS - VMIO_DATA];
 extern _Atomic unsigned vmio_copiers; /* that are not yet done */
 
@@ -74,15 +74,16 @@ extern _Atomic unsigned vmio_copiers; /* that are not yet done */
  * the entry last; from i = VMIO_PAGES on it is page i - VMIO_PAGES, for ever. */
 uint64_t vmio_entry_gpa(uint64_t i);
 
-/* Asks for a change of a page and waits until it begins, or for as long as that is worth it. */
+/* Asks for a change of a page (VMIO_PAGES: for the last table to move) and waits until it begins,
+ * or for as long as that is worth it. */
 void vmio_wait_for_change(uint64_t page);
 
 /* --- judging ---------------------------------------------------------------------------------- */
 
 /* What was done, for all to add to. */
 struct vmio_counts {
-	_Atomic uint64_t copies, overtaken, bytes_read, bytes_written, faults, busy, changes,
-		walked;
+	_Atomic uint64_t copies, overtaken, bytes_read, bytes_written, faults, busy, changes;
+	_Atomic uint64_t walked, walks_busy;
 };
 
 extern struct vmio_counts vmio_counts;

@@ -320,7 +320,7 @@ static bool judged(const struct copier *c, int err)
 	/* The guest's tables always allow it. */
 	CHECK(err != -EFAULT || c->fault.outcome == GVA_OK);
 	CHECK(err == 0 || err == -EFAULT || err == -EBUSY || c->fault.outcome == GVA_BUSY);
-	vmio_count(&vmio_counts.busy, err != 0 && err != -EFAULT);
+	vmio_count(&vmio_counts.walks_busy, err == -EBUSY);
 	return err == 0 || err == -EFAULT;
 }
 

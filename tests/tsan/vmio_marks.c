@@ -49,6 +49,20 @@ static void map_block(uint64_t at, struct frame *f)
 	vm_cursor_close(&c);
 }
 
+/* Between a walk and what is then written others have a turn, now and then. */
+static struct pt_ops slow_ops;
+
+static struct pt_place slow_place(const struct pt *pt, uint64_t va, pt_attr_t needs)
+{
+	static _Thread_local uint64_t rng;
+	struct pt_place found = npt_ops.place(pt, va, needs);
+
+	if (random_below(&rng, 16) == 0)
+		for (unsigned i = 0; i < 4; i++)
+			cpu_relax();
+	return found;
+}
+
 /* --- writers of windows ----------------------------------------------------------------------- */
 
 /* Where a writer writes now. */
@@ -220,10 +234,29 @@ static void collect(void)
 	count(&collected, n);
 }
 
+/* A page that is not as it was kept has been written to since, and is marked: whoever writes marks
+ * first. */
+static void check_kept(uint64_t a)
+{
+	struct vm_cursor c;
+	struct pt_leaf leaf;
+
+	CHECK(vm_cursor_open(&c, &space, gpa(a * SIZE_2M), gpa((a + 1) * SIZE_2M), VM_READ) == 0);
+	for (uint64_t off = 0; off < WRITERS * WINDOW; off += PAGE_SIZE) {
+		if (memcmp(area[a] + off, &kept[a * SIZE_2M + off], PAGE_SIZE) == 0)
+			continue;
+		CHECK(vm_jump(&c, gpa(a * SIZE_2M + off)) == 0);
+		CHECK(vm_query(&c, &leaf) == 0 && (leaf.attr & PT_DIRTY) != 0);
+	}
+	vm_cursor_close(&c);
+}
+
 static void collector(void)
 {
-	while (atomic_load(&writers) != 0)
+	for (uint64_t i = 0; atomic_load(&writers) != 0; i++) {
 		collect();
+		check_kept(i % AREAS);
+	}
 }
 
 static void shape(uint64_t *rng)
@@ -446,7 +479,9 @@ static void test_pager(void)
 
 static void in_a_space(void (*f)(void))
 {
-	CHECK(vm_space_init(&space, &npt_ops) == 0);
+	slow_ops = npt_ops;
+	slow_ops.place = slow_place;
+	CHECK(vm_space_init(&space, &slow_ops) == 0);
 	f();
 	vmio_nobody(&space);
 	vm_space_destroy(&space);
