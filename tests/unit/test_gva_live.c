@@ -23,16 +23,22 @@
 
 static struct pt_ops ops; /* the space's, with the hook */
 static unsigned lookups;
-static void (*hook)(unsigned lookup); /* before the n-th lookup, from 1 */
+static void (*hook)(unsigned lookup);  /* before the n-th lookup, from 1, */
+static void (*after)(unsigned lookup); /* and after it */
 static struct gva_mode mode;
 static struct gva_result got;
 
 static struct pt_place hooked_place(const struct pt *pt, uint64_t va, pt_attr_t needs)
 {
+	struct pt_place found;
+
 	lookups++;
 	if (hook != NULL)
 		hook(lookups);
-	return npt_ops.place(pt, va, needs);
+	found = npt_ops.place(pt, va, needs);
+	if (after != NULL)
+		after(lookups);
+	return found;
 }
 
 static void begin(void)
@@ -48,7 +54,7 @@ static void begin(void)
 
 static void end(void)
 {
-	hook = NULL;
+	hook = after = NULL;
 	gva_world_fini();
 	epoch_drain();
 	arena_fini();
@@ -458,6 +464,34 @@ static void test_again_twice_changed(void)
 	end();
 }
 
+/* The table moves between the walk for it and its being remembered: it is not. */
+static struct frame *moved;
+
+static void move_at_once(unsigned lookup)
+{
+	if (lookup == 4)
+		moved = page_move((unsigned)(gva_shape_table(1) / PAGE_SIZE));
+}
+
+static void test_again_moved_at_once(void)
+{
+	struct gva_access probe = { .kind = GVA_READ, .probe = true };
+	struct guest_pages pages = { 0 };
+
+	begin_marked();
+	after = move_at_once;
+	CU_ASSERT_EQUAL(
+		gva_translate_again(&gva_world, &mode, gva(GVA_SHAPE_VA), probe, &got, &pages),
+		GVA_OK);
+	CU_ASSERT_EQUAL(got.gpa.gpa, PAGE_SIZE + GVA_SHAPE_VA % PAGE_SIZE);
+	*(uint64_t *)((char *)frame_bytes(moved) + LEAF % PAGE_SIZE) = OTHER | G_P | G_U;
+	CU_ASSERT_EQUAL(
+		gva_translate_again(&gva_world, &mode, gva(GVA_SHAPE_VA), probe, &got, &pages),
+		GVA_OK);
+	CU_ASSERT_EQUAL(got.gpa.gpa, OTHER + GVA_SHAPE_VA % PAGE_SIZE);
+	end();
+}
+
 /* --- threads ---------------------------------------------------------------------------------- */
 
 /*
@@ -530,5 +564,6 @@ void suite_gva_live(void)
 	CU_add_test(s, "marks of stage 2", test_stage2_marks);
 	CU_add_test(s, "again, random", test_again_random);
 	CU_add_test(s, "again, twice changed", test_again_twice_changed);
+	CU_add_test(s, "again, moved at once", test_again_moved_at_once);
 	CU_add_test(s, "threads", test_threads);
 }

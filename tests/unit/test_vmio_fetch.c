@@ -20,7 +20,7 @@
 #include "base/x86/regs.h"
 #include "mm/frame_alloc.h"
 #include "tests/unit/vmio_world.h"
-#include "vmio/gva.h"
+#include "vmio/virtual.h"
 
 #define TRAP_FLAG 0x100
 #define MAX_TRACE 8192
@@ -28,8 +28,9 @@
 static uint8_t *page;
 static struct sigaction old_segv, old_trap;
 static uint8_t counter;
-static bool changes;  /* the page, at each access */
-static unsigned most; /* but at no more than these */
+static bool changes;	     /* the page, at each access */
+static unsigned most;	     /* but at no more than these */
+static void (*during)(void); /* at each access, or NULL */
 static unsigned accesses;
 static uint16_t trace[MAX_TRACE]; /* where in the page, in order */
 
@@ -43,6 +44,8 @@ static void on_access(int number, siginfo_t *info, void *context)
 		return;
 	}
 	mprotect(page, PAGE_SIZE, PROT_READ | PROT_WRITE);
+	if (during != NULL)
+		during();
 	if (changes && accesses < most)
 		memset(page, ++counter, PAGE_SIZE);
 	if (accesses < MAX_TRACE)
@@ -228,6 +231,60 @@ static void test_walk(void)
 	end();
 }
 
+/* Who else could be at the bytes that are copied just now. */
+static unsigned readers_let_in, writers_let_in;
+
+static void try_others(void)
+{
+	struct vm_reader r;
+	struct vm_writer w;
+
+	CU_ASSERT_EQUAL(vm_reader_guest(&r, &vmio_space, gpa(0x2040), 8, &vmio_use), 0);
+	CU_ASSERT_EQUAL(vm_writer_guest(&w, &vmio_space, gpa(0x2040), 8, &vmio_use), 0);
+	if (vm_io_activate(&r.io) == 0) {
+		readers_let_in++;
+		vm_io_dispose(&r.io);
+	}
+	if (vm_io_activate(&w.io) == 0) {
+		writers_let_in++;
+		vm_io_dispose(&w.io);
+	}
+}
+
+/* A piece of virtual memory is claimed until its last byte has been copied. */
+static void test_claimed_meanwhile(void)
+{
+	struct gva_mode mode = { .maxphyaddr = 46 };
+	struct gva_result fault;
+	struct vm_virtual virt = { .mode = &mode, .fault = &fault };
+	uint64_t value = 5;
+	struct vm_reader r;
+	struct vm_writer w;
+
+	begin();
+	vm_reader_virtual(&r, &vmio_space, gva(0x2040), 8, &virt, &vmio_use);
+	vm_writer_virtual(&w, &vmio_space, gva(0x2040), 8, &virt, &vmio_use);
+	CU_ASSERT_EQUAL(vm_io_activate(&r.io), 0);
+	CU_ASSERT_EQUAL(vm_io_activate(&w.io), 0);
+	during = try_others;
+	readers_let_in = writers_let_in = 0;
+	catch (false);
+	CU_ASSERT_EQUAL(vm_read_val(&r, &value), 0);
+	CU_ASSERT_EQUAL(caught(), 1);
+	CU_ASSERT_EQUAL(readers_let_in, 1);
+	CU_ASSERT_EQUAL(writers_let_in, 0);
+	catch (false);
+	CU_ASSERT_EQUAL(vm_fetch_or(&w, 4, 1, NULL), 0);
+	CU_ASSERT_EQUAL(vm_write_val(&w, &value), 0);
+	CU_ASSERT_EQUAL(caught(), 3);
+	CU_ASSERT_EQUAL(readers_let_in, 1);
+	CU_ASSERT_EQUAL(writers_let_in, 0);
+	during = NULL;
+	vmio_gone(&r.io);
+	vmio_gone(&w.io);
+	end();
+}
+
 void suite_vmio_fetch(void);
 void suite_vmio_fetch(void)
 {
@@ -237,4 +294,5 @@ void suite_vmio_fetch(void)
 	CU_add_test(s, "exchange", test_exchange);
 	CU_add_test(s, "copies", test_copies);
 	CU_add_test(s, "walk", test_walk);
+	CU_add_test(s, "claimed meanwhile", test_claimed_meanwhile);
 }
