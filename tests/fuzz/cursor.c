@@ -78,6 +78,24 @@ void cursors_check(void)
 	FUZZ_CHECK(gva_world_same(&fault, &cursor_fault_twin));
 }
 
+const struct cursor *cursors_busy[2];
+
+bool cursors_look_ahead(uint64_t at)
+{
+	bool ahead = false;
+
+	for (unsigned i = 0; i < 2; i++) {
+		const struct vm_io *io = cursors_busy[i] != NULL ? &cursors_busy[i]->real.io : NULL;
+
+		if (io == NULL || io->space == NULL)
+			continue;
+		if (io->at == at)
+			return false;
+		ahead = ahead || io->limit == at;
+	}
+	return ahead;
+}
+
 /* --- claims ----------------------------------------------------------------------------------- */
 
 struct owner_party cursor_party(const struct cursor *c)
@@ -179,8 +197,6 @@ static int virtual_begin(struct cursor *c, uint64_t at, struct piece_twin *p)
 	p->n = smaller(p->n, size - at % size);
 	if (err == 0)
 		err = touch(c, to, p);
-	if (err == 0 && c->writes)
-		guest_mark(to);
 	if (err == 0)
 		err = parties_claim(&guest_space, to, to + p->n, &party, OWNER_SLOTS);
 	cursor_fault_twin = result;
@@ -190,7 +206,6 @@ static int virtual_begin(struct cursor *c, uint64_t at, struct piece_twin *p)
 int cursor_begin(struct cursor *c, uint64_t max, struct piece_twin *p)
 {
 	uint64_t at = address(c);
-	int err;
 
 	*p = (struct piece_twin){ .n = smaller(max, cursor_left_here(c)) };
 	if (c->kind == CURSOR_OVER_HOST) {
@@ -199,10 +214,7 @@ int cursor_begin(struct cursor *c, uint64_t max, struct piece_twin *p)
 	}
 	if (c->kind == CURSOR_OVER_VIRTUAL)
 		return virtual_begin(c, at, p);
-	err = touch(c, at, p);
-	if (err == 0 && c->writes)
-		guest_mark(at);
-	return err;
+	return touch(c, at, p);
 }
 
 void cursor_end(struct cursor *c, uint64_t n)

@@ -57,6 +57,10 @@ extern struct gva_result cursor_fault_twin;
 void cursors_begin(void);
 void cursors_check(void);
 
+/* Those that copy: is that the page after the one where one stands, and where none stands? */
+extern const struct cursor *cursors_busy[2];
+bool cursors_look_ahead(uint64_t at);
+
 static inline uint64_t cursor_left(const struct cursor *c)
 {
 	return c->limit - c->at;

@@ -187,6 +187,65 @@ struct change_result guest_change_real(const struct change *c)
 	return r;
 }
 
+/* --- somebody else ---------------------------------------------------------------------------- */
+
+static struct pt_ops raced_ops;
+static const struct pt_ops *plain_ops;
+static struct guest_race race;
+static uint64_t looked_up[GUEST_RACE_MOST];
+static unsigned lookups, race_at; /* race_at 0: none is raced */
+static bool (*race_ahead)(uint64_t at);
+
+/* How often the address has been looked up so far, this time included. */
+static unsigned times(uint64_t at)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < lookups; i++)
+		n += looked_up[i] == at;
+	return n;
+}
+
+static void make_race(uint64_t at)
+{
+	race_at = 0;
+	race.at = at;
+	race.time = times(at);
+	race.result = guest_change_real(&race.change);
+	race.done = true;
+}
+
+static struct pt_place raced_place(const struct pt *pt, uint64_t va, pt_attr_t needs)
+{
+	bool now = lookups + 1 == race_at;
+	struct pt_place place;
+
+	/* The page after is looked up for later: the model does not do that. */
+	if (race_at == 0 || race_ahead(va))
+		return plain_ops->place(pt, va, needs);
+	looked_up[lookups++] = va;
+	if (now && !race.late)
+		make_race(va);
+	place = plain_ops->place(pt, va, needs);
+	if (now && race.late)
+		make_race(va);
+	return place;
+}
+
+void guest_set_race(const struct change *c, unsigned n, bool late, bool (*ahead)(uint64_t at))
+{
+	race = (struct guest_race){ .change = *c, .late = late };
+	lookups = 0;
+	race_at = 1 + n % GUEST_RACE_MOST;
+	race_ahead = ahead;
+}
+
+struct guest_race *guest_end_race(void)
+{
+	race_at = 0;
+	return &race;
+}
+
 /* --- the fault handler ------------------------------------------------------------------------ */
 
 bool guest_lazy(uint64_t at)
@@ -231,7 +290,9 @@ static int serve(struct guest_event *e)
 static int on_fault(void *context, gpa_t at, pt_attr_t want)
 {
 	struct guest_event *e = &events[event_count];
+	unsigned raced = race_at;
 
+	race_at = 0; /* what is looked up here does not count */
 	FUZZ_CHECK(context == &guest_space && epoch_inside() && event_count < EVENTS);
 	event_count++;
 	*e = (struct guest_event){ .at = at.gpa, .want = want };
@@ -240,6 +301,7 @@ static int on_fault(void *context, gpa_t at, pt_attr_t want)
 		e->trap_result = guest_change_real(&e->trap);
 	}
 	e->err = serve(e);
+	race_at = raced;
 	return e->err;
 }
 
@@ -273,6 +335,11 @@ void guest_begin(unsigned format)
 	trap_count = event_count = event_seen = 0;
 	memory_left = UINT64_MAX;
 	FUZZ_CHECK(vm_space_init(&guest_space, ops) == 0);
+	plain_ops = ops;
+	raced_ops = *ops;
+	raced_ops.place = raced_place;
+	guest_space.pt.ops = &raced_ops;
+	race = (struct guest_race){ 0 };
 	vm_space_set_fault_handler(&guest_space, on_fault, &guest_space);
 	guest_model_begin();
 }

@@ -90,6 +90,25 @@ const struct guest_event *guest_next_event(void);
 /* Is the page one that the handler brings in? */
 bool guest_lazy(uint64_t at);
 
+/*
+ * Somebody else makes a change at one walk of the code under test, number `n` from here (0 is the
+ * first): before it, or `late`, when it has found what was there. Those that `ahead` is true of do
+ * not count.
+ */
+#define GUEST_RACE_MOST 8
+struct guest_race {
+	struct change change;
+	bool late, done, seen;
+	uint64_t at;	/* what was looked up, */
+	unsigned time;	/* and which time that was */
+	unsigned times; /* the model has looked it up */
+	struct change_result result;
+};
+void guest_set_race(const struct change *c, unsigned n, bool late, bool (*ahead)(uint64_t at));
+
+/* It does not happen any more, if it has not: and how it went. */
+struct guest_race *guest_end_race(void);
+
 /* --- the model ------------------------------------------------------------------------------ */
 
 void guest_model_begin(void);
@@ -113,7 +132,7 @@ uint64_t guest_before_hole(uint64_t hpa, uint64_t n);
 /* As vm_page_find, with the same flags: 0 and the page, or the error. */
 int guest_touch(uint64_t at, pt_attr_t want, unsigned flags, struct guest_leaf *out);
 
-/* It is being written to. */
+/* It has been written to. */
 void guest_mark(uint64_t at);
 
 /* Are both the same, and was everything seen that the handler did? */

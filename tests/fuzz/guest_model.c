@@ -283,25 +283,57 @@ static bool allowed(const struct guest_leaf *leaf, pt_attr_t want, unsigned flag
 	return (leaf->rights & want) != 0 || (want == PT_WRITE && (flags & VM_READ_ONLY_TOO) != 0);
 }
 
+/* What is mapped there, and what somebody else does at that moment. */
+static const struct guest_leaf *look(uint64_t at)
+{
+	static struct guest_leaf found;
+	struct guest_race *race = guest_end_race();
+	const struct guest_leaf *leaf = leaf_find(at);
+
+	if (!race->done || race->seen || race->at != at || ++race->times != race->time)
+		return leaf;
+	if (leaf != NULL)
+		found = *leaf;
+	guest_model_change(&race->change, &race->result);
+	race->seen = true;
+	if (race->late)
+		return leaf != NULL ? &found : NULL;
+	return leaf_find(at);
+}
+
 int guest_touch(uint64_t at, pt_attr_t want, unsigned flags, struct guest_leaf *out)
 {
-	const struct guest_leaf *leaf;
-
-	while (!allowed(leaf = leaf_find(at), want, flags)) {
+	for (;;) {
+		const struct guest_leaf *leaf = look(at);
 		int err = -EFAULT;
 
+		if (allowed(leaf, want, flags) && !leaf->device &&
+		    (want != PT_WRITE || (leaf->marks & ALL_MARKS) == ALL_MARKS)) {
+			*out = *leaf;
+			return 0;
+		}
+		/* What is missing is looked for once more. */
+		leaf = leaf_find(at);
+		if (allowed(leaf, want, flags)) {
+			if (leaf->device)
+				return -EFAULT;
+			if (want == PT_WRITE)
+				guest_mark(at);
+			continue;
+		}
 		if ((flags & VM_PRESENT) == 0)
 			err = replay(at, (flags & VM_READ_ONLY_TOO) != 0 ? PT_READ : want);
 		if (err != 0)
 			return err;
 	}
-	*out = *leaf;
-	return leaf->device ? -EFAULT : 0;
 }
 
 void guest_mark(uint64_t at)
 {
-	leaf_find(at)->marks |= ALL_MARKS;
+	struct guest_leaf *leaf = leaf_find(at);
+
+	if (leaf != NULL)
+		leaf->marks |= ALL_MARKS;
 }
 
 /* --- comparison ------------------------------------------------------------------------------- */
@@ -327,7 +359,10 @@ static void check_leaf(const struct guest_leaf *leaf)
 
 void guest_check(bool all)
 {
+	const struct guest_race *race = guest_end_race();
+
 	FUZZ_CHECK(guest_next_event() == NULL);
+	FUZZ_CHECK(race->done == race->seen);
 	if ((leaf_count > FEW || touched_count > FEW) && !all)
 		return;
 	epoch_enter();

@@ -21,7 +21,8 @@ static void (*const steps[])(struct input *) = {
 	step_fill,   step_fill,	   step_word,	  step_word,	  step_value,	step_within_host,
 	step_change, step_change,  step_change,	  step_epoch,	  step_move,	step_open,
 	step_close,  step_trap,	   step_activate, step_duplicate, step_share,	step_tables,
-	step_vcpu,   step_at_once, step_memory,	  step_several,	  step_several,
+	step_vcpu,   step_at_once, step_memory,	  step_several,	  step_several, step_race,
+	step_race,
 };
 
 #define KINDS (sizeof(steps) / sizeof(steps[0]))
@@ -51,6 +52,19 @@ void step_several(struct input *in)
 	}
 	epoch_exit();
 	step_pin(false);
+}
+
+void step_race(struct input *in)
+{
+	struct change c = take_change(in);
+	unsigned how = (unsigned)input_take(in, 1);
+
+	guest_set_race(&c, how & 7, (how & 8) != 0, cursors_look_ahead);
+	if ((how & 16) != 0)
+		step_fill(in);
+	else
+		step_copy(in);
+	guest_end_race();
 }
 
 static void step(struct input *in)

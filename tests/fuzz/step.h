@@ -63,6 +63,9 @@ void step_at_once(struct input *in);
 /* Several steps with one cursor, in one epoch section: what it remembers. (step.c) */
 void step_several(struct input *in);
 
+/* A copy, and a change that somebody else makes meanwhile. */
+void step_race(struct input *in);
+
 /* Single words. (step_word.c) */
 void step_word(struct input *in);
 

@@ -34,6 +34,11 @@ void step_copy(struct input *in)
 
 	if (r == NULL || w == NULL)
 		return;
+	cursors_busy[0] = r;
+	cursors_busy[1] = w;
+	/* Where tables were found is remembered: lookups are not those of the model. */
+	if (r->kind == CURSOR_OVER_VIRTUAL || w->kind == CURSOR_OVER_VIRTUAL)
+		guest_end_race();
 	/* More than that is not told from it. */
 	max = least(max, SIZE_2M);
 	err = vm_copy(&r->real.r, &w->real.w, max, tells ? &copied : NULL);
@@ -52,6 +57,10 @@ void step_fill(struct input *in)
 
 	if (w == NULL)
 		return;
+	cursors_busy[0] = NULL;
+	cursors_busy[1] = w;
+	if (w->kind == CURSOR_OVER_VIRTUAL)
+		guest_end_race();
 	err = vm_fill(&w->real.w, byte, max, tells ? &filled : NULL);
 	max = least(max, cursor_left(w));
 	FUZZ_CHECK(cursor_transfer(NULL, w, byte, max, &model) == err);
