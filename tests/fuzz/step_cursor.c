@@ -15,9 +15,12 @@ static void dispose(struct cursor *c)
 	vm_io_dispose(&c->real.io);
 	parties_release(&guest_space, c->real.io.id);
 	c->active = false;
-	for (unsigned i = 0; i < CURSORS; i++)
-		if (&cursors[i] != c && cursors[i].original == c->original)
-			cursors[i].kind = CURSOR_NONE, cursors[i].active = false;
+	for (unsigned i = 0; i < CURSORS; i++) {
+		if (&cursors[i] == c || cursors[i].original != c->original)
+			continue;
+		cursors[i].kind = CURSOR_NONE;
+		cursors[i].active = false;
+	}
 }
 
 static void close(unsigned k)
