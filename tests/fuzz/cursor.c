@@ -75,7 +75,9 @@ void cursors_check(void)
 			FUZZ_CHECK(vm_io_at(io) == address(c));
 	}
 	FUZZ_CHECK(memcmp(cursor_host, cursor_host_twin, CURSOR_HOST) == 0);
-	FUZZ_CHECK(gva_world_same(&fault, &cursor_fault_twin));
+	/* Which piece of a copy was the last depends on what is remembered of larger pages. */
+	if (fault.outcome != GVA_OK || cursor_fault_twin.outcome != GVA_OK)
+		FUZZ_CHECK(gva_world_same(&fault, &cursor_fault_twin));
 }
 
 const struct cursor *cursors_busy[2];
