@@ -8,7 +8,7 @@
 #include "hv/paging.h"
 #include "vmio/vmio.h"
 
-#define ITEMS_MAX 4096
+#define ITEMS_MAX 512
 #define RAISED	  1 /* an exception for the guest is queued */
 
 /* Of a segment. (SDM vol. 3, 3.4.5; attributes as in hv/vcpu.h) */
@@ -66,7 +66,8 @@ static void take_prefix(struct string_io *x, uint8_t byte)
 
 	if (byte == 0x67)
 		x->other_size = true;
-	for (unsigned i = 0; i < sizeof(overrides) && !x->exit->io.in; i++)
+	/* In 64-bit mode the first four say nothing, and do not take back what FS or GS said. */
+	for (unsigned i = x->in_64 ? SEGMENT_FS : 0; i < sizeof(overrides) && !x->exit->io.in; i++)
 		if (byte == overrides[i])
 			x->segment = i;
 }
@@ -163,7 +164,20 @@ static int find(struct string_io *x, uint64_t linear)
 	return 0;
 }
 
-/* The port is asked when there is a place for its answer. */
+/* Brings in what the element needs. */
+static int make_ready(const struct string_io *x, struct vm_writer w)
+{
+	uint64_t byte;
+	int err = 0;
+
+	for (unsigned i = 0; i < x->ranges_count && err == 0; i++) {
+		err = vm_atomic_load(&w.io, 1, &byte);
+		vm_io_skip(&w.io, x->ranges[i].len);
+	}
+	return err;
+}
+
+/* The port is asked when there is a place for its answer: it may not say it twice. */
 static int move_in(struct string_io *x)
 {
 	unsigned size = x->exit->io.size;
@@ -175,8 +189,11 @@ static int move_in(struct string_io *x)
 		err = vm_io_activate(&w.io);
 	if (err != 0)
 		return err;
-	value = guest_port_in(x->v->guest, x->exit->io.port, size);
-	err = vm_write_bytes(&w, &value, size);
+	err = make_ready(x, w);
+	if (err == 0) {
+		value = guest_port_in(x->v->guest, x->exit->io.port, size);
+		err = vm_write_bytes(&w, &value, size);
+	}
 	vm_io_dispose(&w.io);
 	vm_io_remove(&w.io);
 	return err;
@@ -240,6 +257,8 @@ static int fetch(struct string_io *x, uint64_t rip, uint8_t *byte)
 	err = vm_read_guest(&x->v->guest->space, r.gpa, byte, 1, &use);
 	if (err == -EFAULT)
 		return stop(x, rip, "the instruction cannot be read");
+	if (err == -ENOMEM)
+		return no_memory(x, rip);
 	return err == 0 ? 0 : -EAGAIN;
 }
 

@@ -161,14 +161,12 @@ static int run_write(struct command_call *call)
 	return err != 0 ? copy_failed(call, at, "written", err) : 0;
 }
 
-/* How much a command has changed, once the hypervisor's own copies know it, too: one that had begun
- * before goes on with the pages that were there. */
+/* How much a command has changed. */
 static void pages_changed(struct command_call *call, const struct guest *g, uint64_t pages,
 			  const char *how)
 {
 	struct json j;
 
-	epoch_wait();
 	if (!call->json) {
 		print_to(call->out, "%llu %s\n", (ull)pages, how);
 		return;
@@ -177,6 +175,14 @@ static void pages_changed(struct command_call *call, const struct guest *g, uint
 	json_text(&j, "guest", g->config.name);
 	json_number(&j, "pages", pages);
 	json_end(&j);
+}
+
+/* After a change: the hypervisor's own copies know it, too. One that had begun before goes on with
+ * the pages that were there. */
+static void change_done(struct vm_cursor *c)
+{
+	vm_cursor_close(c);
+	epoch_wait();
 }
 
 /* GUEST and a range inside its memory. */
@@ -201,7 +207,7 @@ static int run_unmap(struct command_call *call)
 	err = vm_cursor_open(&c, &g->space, gpa(start), gpa(end), VM_CHANGE);
 	if (err == 0) {
 		err = vm_unmap(&c, end - start, &pages);
-		vm_cursor_close(&c);
+		change_done(&c);
 	}
 	if (err != 0)
 		return command_error(call, err, "unmap: %s", err_name(err));
@@ -220,7 +226,7 @@ static int protect_range(struct guest *g, uint64_t start, uint64_t end, pt_attr_
 	if (err != 0)
 		return err;
 	err = vm_protect(&c, end - start, rights | PT_MEM_WB, pages);
-	vm_cursor_close(&c);
+	change_done(&c);
 	return err;
 }
 
@@ -271,7 +277,7 @@ static int map_fresh(struct guest *g, uint64_t start, uint64_t end, pt_attr_t ri
 		}
 		*done += (vm_cursor_at(&c).gpa - start) / PAGE_SIZE;
 		start = stop;
-		vm_cursor_close(&c);
+		change_done(&c);
 		epoch_poll();
 	}
 	return err;

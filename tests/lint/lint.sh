@@ -71,10 +71,12 @@ rule_length() {
 }
 
 # Only vmio turns a guest's address into a pointer. Names of what makes pointers out of addresses:
-#   ept, guest, hv   do not have them at all, neither called nor given on; what they own is reached
-#                    by frame_own_bytes, which panics for a guest's memory
+#   ept, guest, hv   do not have them at all, neither called nor given on, nor what vmio has inside
+#                    of a reader; what they own is reached by frame_own_bytes, which panics for a
+#                    guest's memory
 #   mm, boot, base   have none of them where guest-physical addresses or a guest's tables are
 POINTERS='\b(hpa_ptr|hva_ptr|hpa_to_hva|frame_bytes|segment_bytes|LINEAR_BASE|vm_place|kvirt_map_(frames|untracked))\b'
+POINTERS="$POINTERS|\b(vm_page_|vm_io_(look|ptr|find|ready|remember)|piece_|pt_entries|guest_word_|word_(load|store|swap)|move_(any|bytes|fill|string|known|block))"
 POINTERS="$POINTERS|0x[fF]{4}8|(->|\.)place\b"
 rule_gpa() {
 	for f in "$@"; do

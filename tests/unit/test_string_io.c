@@ -249,8 +249,10 @@ static void test_many(void)
 	fake.s.es.limit = UINT32_MAX;
 	*rdi() = UINT64_C(0x700000000) + PLAIN;
 	*rcx() = UINT64_C(0x500000000) + 5000;
-	CU_ASSERT_EQUAL(run(true, true, 1), 0);
-	CU_ASSERT(*rdi() == PLAIN + 4096 && *rcx() == 5000 - 4096 && vcpu.rip == 0x123);
+	for (unsigned done = 512; done < 5000; done += 512) {
+		CU_ASSERT_EQUAL(run(true, true, 1), 0);
+		CU_ASSERT(*rdi() == PLAIN + done && *rcx() == 5000 - done && vcpu.rip == 0x123);
+	}
 	CU_ASSERT_EQUAL(run(true, true, 1), 0);
 	CU_ASSERT(*rdi() == PLAIN + 5000 && *rcx() == 0 && vcpu.rip == 0x125);
 	end();
@@ -408,6 +410,21 @@ static void test_64_bits(void)
 	put(PLAIN, "x", 1);
 	CU_ASSERT_EQUAL(run(false, false, 1), 0);
 	CU_ASSERT_EQUAL(guest_port_in(&guest, PORT, 1), 'x');
+	CU_ASSERT_EQUAL(fake.injected, 0);
+	/* By FS, which the prefix of DS after it does not take back. */
+	put(0x123, "\x64\x3e\x6e", 3);
+	put(PLAIN + 0x40, "f", 1);
+	vcpu.rip = round_down(GVA_SHAPE_VA, UINT64_C(1) << 21) + 0x123;
+	fake.s.fs.base = 0x40;
+	*rsi() = round_down(GVA_SHAPE_VA, UINT64_C(1) << 21) + PLAIN;
+	io = (struct vm_exit){ .reason = EXIT_PORT, .len = 3 };
+	io.io.port = PORT;
+	io.io.size = 1;
+	io.io.string = true;
+	epoch_enter();
+	CU_ASSERT_EQUAL(string_io(&vcpu, &io), 0);
+	epoch_exit();
+	CU_ASSERT_EQUAL(guest_port_in(&guest, PORT, 1), 'f');
 	CU_ASSERT_EQUAL(fake.injected, 0);
 	vcpu.rip = 0x123;
 	*rsi() = UINT64_C(0x7fffffffffff);
