@@ -75,7 +75,7 @@ struct guest {
 int guest_create(const struct guest_config *config, const void *image, uint64_t image_len,
 		 const struct pt_ops *ops, struct guest **out, char *why, size_t why_size);
 
-/* Precondition: no vCPU of it runs or will run again. */
+/* Precondition: no vCPU of it runs or will run again, nobody reads or writes its memory. */
 void guest_destroy(struct guest *g);
 
 /* By name or index; NULL if there is none. */

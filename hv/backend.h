@@ -77,8 +77,8 @@ struct hv_backend {
 	void (*nmi)(struct trap_frame *f);
 
 	/* A control-register access that exited: does it, skips it or injects what the guest's CPU
-	 * would. -ENOSYS: unknown, stop the guest; -ENOMEM: it has been stopped, for want of memory
-	 * for its page tables. */
+	 * would. -ENOSYS: unknown, stop the guest; -EAGAIN: not now, later; -ENOMEM: it has been
+	 * stopped, for want of memory for its page tables. */
 	int (*cr_access)(struct vcpu *v, const struct vm_exit *exit);
 };
 

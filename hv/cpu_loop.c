@@ -81,6 +81,7 @@ static void vcpu_turn(struct vcpu *v)
 		hv_backend->reset(v, v->start_at);
 		v->fresh = false;
 	}
+	v->turn_end = deadline;
 	fpu_load(v);
 	apic_timer(QUANTUM_MS * tsc_per_ms);
 	if (v->started == 0)

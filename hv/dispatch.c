@@ -204,8 +204,10 @@ static enum next on_hypercall(struct vcpu *v, const struct vm_exit *exit)
 
 static enum next on_cr(struct vcpu *v, const struct vm_exit *exit)
 {
-	if (hv_backend->cr_access(v, exit) == 0)
-		return NEXT_ENTER;
+	int err = hv_backend->cr_access(v, exit);
+
+	if (err == 0 || err == -EAGAIN)
+		return err == 0 ? NEXT_ENTER : NEXT_SWITCH;
 	guest_stop(v->guest, "access to CR%u that is not supported", exit->cr.cr);
 	return stop(v, exit);
 }

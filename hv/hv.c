@@ -192,6 +192,8 @@ static void vcpu_destroy(struct vcpu *v)
 
 int hv_add_guest(struct guest *g, char *why, size_t why_size)
 {
+	/* Nobody runs a vCPU before all of them are there. */
+	bool starts = atomic_exchange(&g->state, GUEST_PAUSED) == GUEST_RUNNING;
 	unsigned made = 0;
 	int err = 0;
 
@@ -207,7 +209,8 @@ int hv_add_guest(struct guest *g, char *why, size_t why_size)
 			enqueue(&vcpus[g->index][made]);
 	}
 	if (err == 0) {
-		hv_kick(vcpus[g->index][0].cpu);
+		if (starts)
+			hv_resume(g);
 		return 0;
 	}
 	format(why, why_size, "guest '%s': no memory for vCPU %u", g->config.name, made);

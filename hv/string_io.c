@@ -164,20 +164,22 @@ static int find(struct string_io *x, uint64_t linear)
 	return 0;
 }
 
-/* Brings in what the element needs. */
-static int make_ready(const struct string_io *x, struct vm_writer w)
+/* Brings in what the element needs, and finds the first page for the write. */
+static int make_ready(const struct string_io *x, struct vm_writer *w)
 {
+	struct vm_writer second;
 	uint64_t byte;
-	int err = 0;
+	int err = vm_atomic_load(&w->io, 1, &byte);
 
-	for (unsigned i = 0; i < x->ranges_count && err == 0; i++) {
-		err = vm_atomic_load(&w.io, 1, &byte);
-		vm_io_skip(&w.io, x->ranges[i].len);
-	}
-	return err;
+	if (err != 0 || x->ranges_count == 1)
+		return err;
+	second = *w;
+	vm_io_skip(&second.io, x->ranges[0].len);
+	return vm_atomic_load(&second.io, 1, &byte);
 }
 
-/* The port is asked when there is a place for its answer: it may not say it twice. */
+/* The port is asked when there is a place for its answer: it may not say it twice. (It is lost
+ * where the place is taken away again in between, and then the host has no memory.) */
 static int move_in(struct string_io *x)
 {
 	unsigned size = x->exit->io.size;
@@ -189,7 +191,7 @@ static int move_in(struct string_io *x)
 		err = vm_io_activate(&w.io);
 	if (err != 0)
 		return err;
-	err = make_ready(x, w);
+	err = make_ready(x, &w);
 	if (err == 0) {
 		value = guest_port_in(x->v->guest, x->exit->io.port, size);
 		err = vm_write_bytes(&w, &value, size);
@@ -237,7 +239,7 @@ static int element(struct string_io *x, uint64_t offset)
 	case -ENOSPC:
 		return -EAGAIN;
 	default:
-		return stop(x, linear, "no memory there");
+		return stop(x, linear, "no memory there, or not with that right");
 	}
 }
 
@@ -334,6 +336,8 @@ int string_io(struct vcpu *v, const struct vm_exit *exit)
 		if (!exit->io.rep)
 			break;
 		put(&x, count, *count - 1);
+		if (tsc_read() >= v->turn_end)
+			break;
 	}
 	if (err != 0)
 		return err == RAISED ? 0 : err;

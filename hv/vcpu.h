@@ -51,6 +51,7 @@ struct vcpu {
 	bool fresh;	       /* starts at start_at with its next entry */
 	uint32_t start_at;     /* linear address below 1 MiB */
 	struct exit_stat exits[EXIT_REASONS];
+	uint64_t turn_end;     /* time-stamp counter at which another vCPU may want the CPU */
 	uint64_t guest_cycles; /* time-stamp counter ticks spent in the guest */
 	uint64_t started;      /* time-stamp counter at its first entry; 0: not yet */
 	struct frame *fpu;     /* the guest's FPU state while another vCPU runs */

@@ -34,7 +34,8 @@ static int cursor_next_inside(struct pt_cursor *c, uint64_t len, uint64_t *raw)
 
 /*
  * Replaces the bits `mask` of a leaf, `raw` when it was last seen, by those of `bits`. The CPU may
- * set its `marks` until the last moment: an exchange, not a store, unless it has set all there are.
+ * set its `marks` until the last moment (where it has none, those that the hypervisor sets in its
+ * place mean nothing to anybody): an exchange, not a store, unless it has set all there are.
  * Returns the old value.
  */
 static inline uint64_t entry_update(pt_entry_t *e, uint64_t raw, uint64_t mask, uint64_t bits,

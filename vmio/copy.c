@@ -7,6 +7,7 @@
  *      pieces        |---------|--------|-----|--
  */
 #include "vmio/piece.h"
+#include "vmio/virtual.h"
 
 /* Bytes after which a copy opens another epoch section of its own: enough that it costs nothing,
  * little enough that nobody waits long for memory. A page is copied in one. */
@@ -106,11 +107,20 @@ static int transfer(const struct job *j, uint64_t len, uint64_t *done)
 	return err;
 }
 
+/* What an earlier copy found is not this one's. */
+static void no_fault_yet(const struct vm_io *io)
+{
+	if (io->virt != NULL)
+		*io->virt->fault = (struct gva_result){ .outcome = GVA_OK };
+}
+
 int vm_copy_rest(struct vm_reader *r, struct vm_writer *w, uint64_t len, uint64_t *copied)
 {
 	struct job j = { .r = &r->io, .w = &w->io };
 	int err;
 
+	no_fault_yet(&r->io);
+	no_fault_yet(&w->io);
 	/* Our memory is one piece. */
 	if (r->io.space == NULL && w->io.space != NULL) {
 		j = (struct job){ .w = &w->io, .mine = vm_io_ptr(&r->io) };

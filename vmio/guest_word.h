@@ -114,6 +114,7 @@ static inline int guest_word_read(struct vm_space *space, gpa_t at, unsigned siz
  * them are read anew each time. Belongs to one vCPU of one guest; starts as zeros.
  */
 struct guest_pages {
+	const struct vm_space *space; /* that it is for; NULL: none yet */
 	uint64_t generation;
 	struct {
 		uint64_t page; /* guest-physical, or'ed with 1: there is one */
@@ -132,6 +133,7 @@ static inline int guest_word_read_in(struct guest_pages *pages, unsigned level,
 	int err;
 
 	REQUIRES((size == 4 || size == 8) && gpa_aligned(at, size) && epoch_inside());
+	REQUIRES(pages->space == NULL || pages->space == space);
 	if (pages->level[level].page == page && vm_page_unchanged(space, pages->generation))
 		return word_load(pages->level[level].at + offset, size, value);
 	generation = vm_page_watch(space);
@@ -140,7 +142,7 @@ static inline int guest_word_read_in(struct guest_pages *pages, unsigned level,
 	if (err != 0)
 		return err;
 	if (pages->generation != generation)
-		*pages = (struct guest_pages){ .generation = generation };
+		*pages = (struct guest_pages){ .space = space, .generation = generation };
 	pages->level[level].page = page;
 	pages->level[level].at = (const char *)found.at - offset;
 	return word_load(found.at, size, value);

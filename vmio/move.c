@@ -3,8 +3,7 @@
 
 size_t move_any(void *dst, const void *src, size_t n)
 {
-	/* Ahead in the source: byte after byte. */
-	if (n > MOVE_SMALL || (uintptr_t)dst - (uintptr_t)src < n)
+	if (n > MOVE_SMALL || (n != 0 && move_overlaps(dst, src, n)))
 		return move_string(dst, src, n);
 	return n > 8 ? move_blocks(dst, src, n) : move_known(dst, src, n);
 }

@@ -86,6 +86,13 @@ static inline __attribute__((always_inline)) size_t move_known(void *dst, const 
 	return n <= MOVE_SMALL ? move_blocks(dst, src, n) : move_string(dst, src, n);
 }
 
+/* Does either begin within the other? A block that has stored over its own source cannot be done
+ * again. */
+static inline bool move_overlaps(const void *dst, const void *src, size_t n)
+{
+	return (uintptr_t)dst - (uintptr_t)src + (n - 1) < 2 * n - 1;
+}
+
 /* move_bytes for any size. */
 size_t move_any(void *dst, const void *src, size_t n);
 
@@ -94,7 +101,7 @@ static inline __attribute__((always_inline)) size_t move_bytes(void *dst, const 
 {
 	if (!__builtin_constant_p(n) || n > 128)
 		return move_any(dst, src, n);
-	if (__builtin_expect((uintptr_t)dst - (uintptr_t)src < n, 0))
+	if (__builtin_expect(move_overlaps(dst, src, n), 0))
 		return move_string(dst, src, n);
 	return move_known(dst, src, n);
 }

@@ -32,8 +32,9 @@ uint64_t owner_new_id(void);
 
 /*
  * Claims [first, end) of the space. 0, and *slot is the claim; -EBUSY: somebody else is there, both
- * parties are in the log and in owner_conflict(); -ENOSPC: too many claims. On errors nothing is
- * claimed. An empty range takes no slot (*slot is NULL) and never fails.
+ * parties are in owner_conflict() (and, the first, second, fourth, ... time, in the log); -ENOSPC:
+ * too many claims. On errors nothing is claimed. An empty range takes no slot (*slot is NULL) and
+ * never fails.
  */
 int owner_claim(struct vm_space *space, uint64_t first, uint64_t end,
 		const struct owner_party *party, struct owner_slot **slot);
@@ -47,9 +48,9 @@ int owner_claim_list(struct vm_space *space, const struct vm_range *ranges, unsi
 static inline void owner_release(struct owner_slot *slot, uint64_t id)
 {
 	if (slot != NULL) {
-		REQUIRES(slot->party.id == id &&
-			 atomic_load_explicit(&slot->end, memory_order_relaxed) != 0);
-		(void)id;
+		MUST(slot->party.id == id &&
+			     atomic_load_explicit(&slot->end, memory_order_relaxed) != 0,
+		     "no claim of %llu", (unsigned long long)id);
 		atomic_store_explicit(&slot->end, 0, memory_order_release);
 	}
 }

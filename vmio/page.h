@@ -17,7 +17,7 @@
 
 /* What the caller names when it wants more, or less, than the mapping's rights give. */
 #define VM_PRESENT	 (1u << 0) /* only what is there: brings no memory in */
-#define VM_READ_ONLY_TOO (1u << 1) /* writes to pages that are mapped, but not for writing */
+#define VM_READ_ONLY_TOO (1u << 1) /* writes to pages that are mapped with whatever right */
 
 /* What a page must have when bytes are written to it: that it was is marked beforehand. */
 #define VM_MARKS (PT_ACCESSED | PT_DIRTY)

@@ -223,7 +223,8 @@ static void general_protection(struct vcpu *v)
 }
 
 /* The CPU takes the four top entries of PAE paging from the VMCS. Where there is no memory all bits
- * read as ones, which is reserved. -EINVAL: #GP; -ENOMEM: the guest has been stopped. */
+ * read as ones, which is reserved. -EINVAL: #GP; -EAGAIN: not now; -ENOMEM: the guest has been
+ * stopped. */
 static int load_pdptes(struct vcpu *v)
 {
 	struct gva_mode mode = {
@@ -232,6 +233,9 @@ static int load_pdptes(struct vcpu *v)
 	};
 	int err = gva_load_pdptes(&v->guest->space, &mode);
 
+	/* What CPUs have given up comes back with the next turns: the instruction is done again. */
+	if (err == -ENOMEM && epoch_pending() != 0)
+		return -EAGAIN;
 	if (err == -ENOMEM)
 		guest_stop(v->guest, "the host has no memory left for its page tables");
 	for (unsigned i = 0; err == 0 && i < 4; i++)
@@ -315,7 +319,7 @@ int vmx_cr_access(struct vcpu *v, const struct vm_exit *exit)
 	if (exit->cr.cr == 0 && exit->cr.write) {
 		int err = cr0_write_guest(v, cr0_wanted(v, exit));
 
-		if (err == -ENOMEM)
+		if (err == -ENOMEM || err == -EAGAIN)
 			return err;
 		ok = err == 0;
 	} else if (exit->cr.cr == 4 && exit->cr.write) {

@@ -185,6 +185,29 @@ static void test_known_overlaps(void)
 	CU_ASSERT_EQUAL(wrong, 0);
 }
 
+/* Down over its own source, to where no more can be written: what was stored before is right. */
+static void test_overlap_faults(void)
+{
+	uint8_t *m = mmap(NULL, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	unsigned wrong = 0;
+
+	CU_ASSERT_FATAL(m != MAP_FAILED);
+	host_fault_catch();
+	for (unsigned d = 1; d < 40; d++)
+		for (unsigned n = 17; n < 200; n++) {
+			CU_ASSERT_EQUAL(mprotect(m, 2 * PAGE_SIZE, PROT_READ | PROT_WRITE), 0);
+			for (unsigned i = 0; i < 2 * PAGE_SIZE; i++)
+				m[i] = (uint8_t)(i * 7 + i / 256);
+			CU_ASSERT_EQUAL(mprotect(m + PAGE_SIZE, PAGE_SIZE, PROT_READ), 0);
+			wrong += move_any(m + PAGE_SIZE - 16, m + PAGE_SIZE - 16 + d, n) != n - 16;
+			for (unsigned i = PAGE_SIZE - 16; i < PAGE_SIZE; i++)
+				wrong += m[i] != (uint8_t)((i + d) * 7 + (i + d) / 256);
+		}
+	CU_ASSERT_EQUAL(wrong, 0);
+	munmap(m, 2 * PAGE_SIZE);
+}
+
 void suite_move(void);
 void suite_move(void)
 {
@@ -194,5 +217,6 @@ void suite_move(void)
 	CU_add_test(s, "faults, sizes known", test_known_faults);
 	CU_add_test(s, "faults of fill", test_fill_faults);
 	CU_add_test(s, "overlaps", test_overlaps);
+	CU_add_test(s, "overlap and fault", test_overlap_faults);
 	CU_add_test(s, "overlaps, sizes known", test_known_overlaps);
 }

@@ -117,6 +117,7 @@ static void begin(void)
 	for (uint64_t at = 0; at < PAGES / 2 * PAGE_SIZE; at += PAGE_SIZE)
 		bring_in(at);
 	vcpu.guest = &guest;
+	vcpu.turn_end = UINT64_MAX;
 	vcpu.rip = 0x123;
 	hv_backend = &fake_backend;
 	/* Real mode, big enough for all tests. */
@@ -255,6 +256,18 @@ static void test_many(void)
 	}
 	CU_ASSERT_EQUAL(run(true, true, 1), 0);
 	CU_ASSERT(*rdi() == PLAIN + 5000 && *rcx() == 0 && vcpu.rip == 0x125);
+	end();
+}
+
+/* Nor longer than its turn. */
+static void test_turn_ends(void)
+{
+	begin();
+	vcpu.turn_end = 0;
+	*rdi() = PLAIN;
+	*rcx() = 3;
+	CU_ASSERT_EQUAL(run(true, true, 1), 0);
+	CU_ASSERT(*rdi() == PLAIN + 1 && *rcx() == 2 && vcpu.rip == 0x123);
 	end();
 }
 
@@ -456,6 +469,26 @@ static void test_somebody_else(void)
 	end();
 }
 
+/* So many are there that there is no room for one more. */
+static void test_no_room(void)
+{
+	static struct vm_reader others[OWNER_SLOTS];
+
+	begin();
+	*rdi() = PLAIN;
+	for (unsigned i = 0; i < OWNER_SLOTS; i++) {
+		CU_ASSERT_EQUAL(vm_reader_guest(&others[i], &guest.space, gpa(0), 1, &use), 0);
+		CU_ASSERT_EQUAL(vm_io_activate(&others[i].io), 0);
+	}
+	CU_ASSERT_EQUAL(run(true, false, 1), -EAGAIN);
+	CU_ASSERT(*rdi() == PLAIN && vcpu.rip == 0x123 && fake.injected == 0);
+	for (unsigned i = 0; i < OWNER_SLOTS; i++)
+		vm_io_dispose(&others[i].io);
+	CU_ASSERT_EQUAL(run(true, false, 1), 0);
+	CU_ASSERT(*rdi() == PLAIN + 1);
+	end();
+}
+
 static void test_no_memory(void)
 {
 	begin();
@@ -474,7 +507,9 @@ static void test_nowhere(void)
 	begin();
 	fake.s.es.base = PAGES * PAGE_SIZE;
 	CU_ASSERT_EQUAL(run(true, false, 1), -EFAULT);
-	CU_ASSERT_STRING_EQUAL(guest.why, "INS or OUTS at linear 0x10000: no memory there");
+	CU_ASSERT_STRING_EQUAL(guest.why,
+			       "INS or OUTS at linear 0x10000: no memory there, or not with that "
+			       "right");
 	end();
 	begin();
 	paging(0, 15);
@@ -494,12 +529,14 @@ void suite_string_io(void)
 	CU_add_test(s, "one element", test_one);
 	CU_add_test(s, "REP", test_repeat);
 	CU_add_test(s, "many elements", test_many);
+	CU_add_test(s, "a turn ends", test_turn_ends);
 	CU_add_test(s, "page faults", test_page_faults);
 	CU_add_test(s, "segments", test_segments);
 	CU_add_test(s, "prefixes", test_prefixes);
 	CU_add_test(s, "a fetch that faults", test_fetch_faults);
 	CU_add_test(s, "64 bits", test_64_bits);
 	CU_add_test(s, "somebody else's memory", test_somebody_else);
+	CU_add_test(s, "no room", test_no_room);
 	CU_add_test(s, "no memory", test_no_memory);
 	CU_add_test(s, "nowhere", test_nowhere);
 }
