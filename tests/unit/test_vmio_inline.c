@@ -11,6 +11,7 @@
 
 #include "ept/stage2.h"
 #include "mm/frame_alloc.h"
+#include "tests/host/random.h"
 #include "tests/unit/sizes.h"
 #include "tests/unit/vmio_world.h"
 
@@ -218,6 +219,53 @@ static void test_end_of_range(void)
 		vmio_gone(&r.io);
 		vmio_gone(&w.io);
 	}
+	vmio_end();
+}
+
+/* From place to place, by all ways to move, often to where a page begins: each byte is the one that
+ * is there, whichever page was last used or looked up ahead. */
+static void test_moves(void)
+{
+	static uint8_t got[2 * PAGE_SIZE];
+	const uint64_t len = 3 * PAGE_SIZE;
+	uint64_t seed = random_seed(11), at = 0;
+	struct vm_reader r;
+	unsigned wrong = 0;
+
+	begin();
+	r = vmio_reader(WINDOW, len);
+	first = 0;
+	epoch_enter();
+	for (unsigned i = 0; i < 30000; i++) {
+		uint64_t n = 1 + random_below(&seed, random_below(&seed, 4) != 0 ? 64 : len / 2);
+		uint64_t to_end = PAGE_SIZE - at % PAGE_SIZE;
+
+		if (random_below(&seed, 3) == 0)
+			n = to_end;
+		n = n < len - at ? n : len - at;
+		switch (random_below(&seed, 8)) {
+		case 0:
+			at = random_below(&seed, 2) != 0 ? random_below(&seed, len)
+							 : random_below(&seed, 3) * PAGE_SIZE;
+			wrong += vm_io_seek(&r.io, at) != 0;
+			break;
+		case 1:
+			vm_io_skip(&r.io, n);
+			at += n;
+			break;
+		default:
+			wrong += vm_read_bytes(&r, got, n) != 0;
+			for (uint64_t k = 0; k < n; k++)
+				wrong += got[k] != *byte(at + k);
+			at += n;
+		}
+		wrong += vm_remain(&r) != len - at;
+		if (at == len)
+			wrong += vm_io_seek(&r.io, at = random_below(&seed, PAGE_SIZE)) != 0;
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+	epoch_exit();
+	vmio_gone(&r.io);
 	vmio_end();
 }
 
@@ -486,6 +534,7 @@ void suite_vmio_inline(void)
 	CU_add_test(s, "reads across pages", test_reads_across);
 	CU_add_test(s, "writes across pages", test_writes_across);
 	CU_add_test(s, "end of the range", test_end_of_range);
+	CU_add_test(s, "moves", test_moves);
 	CU_add_test(s, "limit in a list", test_limit_in_a_list);
 	CU_add_test(s, "page ahead: rights", test_ahead_rights);
 	CU_add_test(s, "page ahead: end", test_ahead_end);
