@@ -222,6 +222,24 @@ static void test_word_faults(void)
 	end_faults();
 }
 
+/* It can be read, and not written: what was read meanwhile is told to nobody. */
+static void test_exchange_faults(void)
+{
+	begin_faults(PROT_READ);
+	for (size_t size = 1; size <= 8; size *= 2) {
+		struct vm_writer w = vmio_writer(SIZE_2M + PAGE_SIZE, 64);
+		uint64_t value = 5;
+
+		CU_ASSERT_EQUAL(vm_fetch_or(&w, size, 1, &value), -EFAULT);
+		CU_ASSERT_EQUAL(vm_compare_exchange(&w, size, &value, 1), -EFAULT);
+		CU_ASSERT_EQUAL(value, 5);
+		CU_ASSERT_EQUAL(vm_atomic_load(&w.io, size, &value), 0);
+		CU_ASSERT_NOT_EQUAL(value, 5);
+		vmio_gone(&w.io);
+	}
+	end_faults();
+}
+
 void suite_vmio_fault(void);
 void suite_vmio_fault(void)
 {
@@ -230,4 +248,5 @@ void suite_vmio_fault(void)
 	CU_add_test(s, "reads", test_read_faults);
 	CU_add_test(s, "writes", test_write_faults);
 	CU_add_test(s, "words", test_word_faults);
+	CU_add_test(s, "exchanges", test_exchange_faults);
 }

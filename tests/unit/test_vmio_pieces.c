@@ -123,6 +123,34 @@ static void test_end_of_guest_page(void)
 	vmio_end();
 }
 
+/* A large page of the guest in many of ours, which are in our memory in another order. */
+static void test_end_of_our_page(void)
+{
+	static uint8_t got[6 * PAGE_SIZE];
+	const uint64_t start = 0x10005;
+	uint8_t *pages[8];
+	struct vm_reader r;
+	unsigned wrong = 0;
+
+	begin_paging(0, 0);
+	mode.cr4 = CR4_PSE;
+	*(uint32_t *)vmio_map(DIRECTORY, 0, PT_RW) = 0xe7; /* 4 MiB from 0, marked */
+	for (unsigned i = 0; i < 8; i++) {
+		unsigned page = i * 3 % 8;
+
+		pages[page] = vmio_map(0x10000 + page * PAGE_SIZE, 0, PT_RW);
+		for (unsigned k = 0; k < PAGE_SIZE; k++)
+			pages[page][k] = (uint8_t)(k * 3 + k / 256 + page * 16);
+	}
+	r = reader(start, sizeof(got), &vmio_use);
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, got, sizeof(got)), 0);
+	for (unsigned i = 0; i < sizeof(got); i++)
+		wrong += got[i] != pages[(5 + i) / PAGE_SIZE][(5 + i) % PAGE_SIZE];
+	CU_ASSERT_EQUAL(wrong, 0);
+	vmio_gone(&r.io);
+	vmio_end();
+}
+
 /* What the use of the reader or writer says holds for stage 2, too. */
 static void test_uses(void)
 {
@@ -370,6 +398,7 @@ void suite_vmio_pieces(void)
 
 	CU_add_test(s, "dirty", test_dirty);
 	CU_add_test(s, "end of the guest's page", test_end_of_guest_page);
+	CU_add_test(s, "end of our page", test_end_of_our_page);
 	CU_add_test(s, "uses", test_uses);
 	CU_add_test(s, "no memory", test_no_memory);
 	CU_add_test(s, "busy tables", test_busy_tables);

@@ -143,6 +143,27 @@ static void test_exchange(void)
 	vmio_end();
 }
 
+/* A value that is wider than the word is there or is not: what is answered is what was done. */
+static void test_wider_than_the_word(void)
+{
+	struct vm_writer w;
+	uint8_t *page;
+
+	vmio_begin();
+	page = vmio_map(0x3000, 0, PT_RW);
+	w = vmio_writer(0x3000, 8);
+	for (size_t size = 1; size <= 4; size *= 2) {
+		uint64_t old = UINT64_C(0x100000005);
+		int err;
+
+		page[0] = 5;
+		err = vm_compare_exchange(&w, size, &old, 9);
+		CU_ASSERT_EQUAL(page[0], err == 0 ? 9 : 5);
+	}
+	vmio_gone(&w.io);
+	vmio_end();
+}
+
 static struct pt_ops ops;
 static unsigned walks, marks, when;
 
@@ -208,6 +229,12 @@ static void test_marked_still(void)
 			epoch_exit();
 	}
 	vmio_gone(&w.io);
+	/* The walker's own exchanges, too. */
+	collect_after(1);
+	epoch_enter();
+	CU_ASSERT_EQUAL(guest_word_exchange(&vmio_space, gpa(0x3000), 8, 1, 2), 0);
+	epoch_exit();
+	CU_ASSERT_EQUAL(vmio_attr(0x3000) & PT_DIRTY, PT_DIRTY);
 	vmio_end();
 }
 
@@ -411,6 +438,7 @@ void suite_vmio_word(void)
 	CU_add_test(s, "refusals", test_refusals);
 	CU_add_test(s, "refused unseen", test_refused_unseen);
 	CU_add_test(s, "exchange", test_exchange);
+	CU_add_test(s, "wider than the word", test_wider_than_the_word);
 	CU_add_test(s, "marked still", test_marked_still);
 	CU_add_test(s, "all ones", test_all_ones);
 	CU_add_test(s, "list, there and back", test_list_round);
