@@ -136,6 +136,7 @@ static void count_line(enum log_level level, const char *text)
 /* Who provokes conflicts does not fill the log: the first, the second, the fourth, ... */
 static void test_conflicts_logged(void)
 {
+	static const struct vm_range range = { { 0x1010 }, 8 };
 	struct vm_reader r;
 	struct vm_writer w;
 
@@ -147,6 +148,12 @@ static void test_conflicts_logged(void)
 	for (unsigned i = 0; i < 4096; i++)
 		CU_ASSERT_EQUAL(vm_io_activate(&w.io), -EBUSY);
 	CU_ASSERT(lines >= 1 && lines <= 13);
+	/* Those of lists are counted with them. */
+	CU_ASSERT_EQUAL(vm_writer_list(&w, &vmio_space, &range, 1, &vmio_use), 0);
+	lines = 0;
+	for (unsigned i = 0; i < 1u << 16 && lines == 0; i++)
+		CU_ASSERT_EQUAL(vm_io_activate(&w.io), -EBUSY);
+	CU_ASSERT_EQUAL(lines, 1);
 	log_set_output(NULL);
 	vmio_gone(&r.io);
 	vmio_end();
@@ -317,9 +324,16 @@ static void test_misuse(void)
 	vmio_end();
 }
 
+static void count_party(void *context, const struct owner_slot *slot)
+{
+	CU_ASSERT_EQUAL(slot->party.kind, OWNER_READS);
+	++*(unsigned *)context;
+}
+
 /* A space may say that its readers do not share. */
 static void test_readers_alone(void)
 {
+	unsigned parties = 0;
 	struct vm_reader r, s;
 
 	vmio_begin();
@@ -328,9 +342,12 @@ static void test_readers_alone(void)
 	r = vmio_reader(0x1000, 0x1000);
 	s = reader(0x1fff, 1, &vmio_use);
 	CU_ASSERT_EQUAL(vm_io_activate(&s.io), -EBUSY);
-	owner_set_shared_readers(&vmio_space, true);
+	owner_each(&vmio_space, count_party, &parties);
+	CU_ASSERT_EQUAL(parties, 1);
+	/* Said twice, taken back once. */
 	owner_set_shared_readers(&vmio_space, true);
 	CU_ASSERT_EQUAL(vm_io_activate(&s.io), 0);
+	owner_set_shared_readers(&vmio_space, true);
 	vmio_gone(&r.io);
 	vmio_gone(&s.io);
 	vmio_end();
@@ -408,6 +425,10 @@ static void test_view_full(void)
 	CU_ASSERT_TRUE(view_split(&v, 9000, 9001));
 	CU_ASSERT_FALSE(view_join(&v, 5, 9));
 	CU_ASSERT_TRUE(view_join(&v, 9000, 9001));
+	/* The same starts, another end. */
+	view_init(&v, 0, 10);
+	view_init(&before, 0, 11);
+	CU_ASSERT_FALSE(view_equal(&v, &before));
 }
 
 static unsigned reports;
@@ -421,13 +442,19 @@ static void report(const char *text)
 /* The audit sees what the claims would never let happen. */
 static void test_audit(void)
 {
-	struct owner_slot *slot;
+	struct owner_slot *slot, *other;
 	struct owner_party party = { owner_new_id(), "test", OWNER_WRITES };
 	struct vm_reader r;
 
 	vmio_begin();
 	r = vmio_reader(0x1000, 0x1000);
 	CU_ASSERT_EQUAL(owner_claim(&vmio_space, 0x3000, 0x3010, &party, &slot), 0);
+	other = slot;
+	CU_ASSERT_EQUAL(owner_claim(&vmio_space, 0x3000, 0x3000, &party, &other), 0);
+	CU_ASSERT_PTR_NULL(other);
+	other = slot;
+	CU_ASSERT_EQUAL(owner_claim(&vmio_space, 0x3000, 0x3001, &party, &other), -EBUSY);
+	CU_ASSERT_PTR_NULL(other);
 	reports = 0;
 	CU_ASSERT_EQUAL(owner_audit(&vmio_space, report), 0);
 	slot->first = 0x1fff;
