@@ -14,7 +14,7 @@
 #define PART	 64 /* words of one range of a list, at most */
 #define RUN	 8  /* words of one remembered page */
 
-/* A copier, and what it does now: at a word of a page, of which it has claimed some. */
+/* A copier: a device, or the emulation of a vCPU. */
 struct copier {
 	unsigned cpu;
 	uint64_t rng, sequence;
@@ -314,7 +314,7 @@ static void fill(struct copier *c)
 
 /* --- through the guest's tables, and elsewhere ------------------------------------------------ */
 
-/* What a piece of a page ended with: not all of it is a verdict on the page. */
+/* Whether the outcome says something of the page: other parties and busy tables do not. */
 static bool judged(const struct copier *c, int err)
 {
 	/* The guest's tables always allow it. */

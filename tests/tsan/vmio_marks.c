@@ -54,7 +54,7 @@ static struct pt_ops slow_ops;
 
 static struct pt_place slow_place(const struct pt *pt, uint64_t va, pt_attr_t needs)
 {
-	static _Thread_local uint64_t rng;
+	static _Thread_local uint64_t rng; /* the same in each run: only a rhythm */
 	struct pt_place found = npt_ops.place(pt, va, needs);
 
 	if (random_below(&rng, 16) == 0)
@@ -169,15 +169,18 @@ static void write_window(unsigned cpu, struct job *j)
 	uint64_t a = random_below(&j->rng, AREAS), before = vm_page_watch(&space);
 	unsigned what = (unsigned)random_below(&j->rng, 6);
 	bool inside = random_below(&j->rng, 2) != 0;
-	uint64_t off = random_below(&j->rng, WINDOW - LONGEST), gone = a * SIZE_2M + cpu * WINDOW;
+	uint64_t off = random_below(&j->rng, WINDOW - LONGEST), start = a * SIZE_2M + cpu * WINDOW;
 
 	j->len = 1 + random_below(&j->rng, random_below(&j->rng, 4) != 0 ? 600 : LONGEST);
 	if (random_below(&j->rng, 4) == 0)
 		off &= ~(PAGE_SIZE - 1);
-	j->at = gone + off;
+	j->at = start + off;
 	j->mine = &mine[cpu][a][off];
-	for (uint64_t i = 0; i < j->len; i += 8)
-		*(uint64_t *)&from[cpu][i] = random_next(&j->rng);
+	for (uint64_t i = 0; i < j->len; i += 8) {
+		uint64_t word = random_next(&j->rng);
+
+		memcpy(&from[cpu][i], &word, 8);
+	}
 	if (what == 5)
 		vm_writer_virtual(&j->w, &space, gva(j->at), j->len, &j->virt, &use);
 	else
