@@ -11,6 +11,7 @@
 #include "base/x86/regs.h"
 #include "ept/stage2.h"
 #include "mm/frame_alloc.h"
+#include "tests/host/arena.h"
 #include "tests/host/fault.h"
 #include "tests/unit/vmio_world.h"
 #include "vmio/virtual.h"
@@ -241,6 +242,60 @@ static void test_busy_tables(void)
 	vmio_end();
 }
 
+static unsigned walks;
+
+static struct pt_place place_counted(const struct pt *pt, uint64_t va, pt_attr_t needs)
+{
+	walks++;
+	return npt_ops.place(pt, va, needs);
+}
+
+/* Two large pages of the guest in a larger one of ours: each is one piece, and ends where it ends.
+ */
+static void test_in_one_piece(void)
+{
+	static uint8_t got[(3 << 20) + 8];
+	struct vm_reader r;
+	struct frame *f;
+	struct vm_cursor c;
+	uint8_t *block;
+
+	arena_init(2 * SIZE_1G);
+	npt_setup(true, 46);
+	CU_ASSERT_EQUAL_FATAL(vm_space_init(&vmio_space, &npt_ops), 0);
+	f = frame_alloc(FRAME_ORDER_1G, FRAME_GUEST, 0);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	block = frame_bytes(f);
+	CU_ASSERT_EQUAL(vm_cursor_open(&c, &vmio_space, gpa(0), gpa(SIZE_1G), VM_CHANGE), 0);
+	CU_ASSERT_EQUAL(vm_map(&c, f, PT_RW | PT_MEM_WB), 0);
+	vm_cursor_close(&c);
+	mode = (struct gva_mode){
+		.cr0 = CR0_PG | CR0_PE, .cr3 = DIRECTORY, .cr4 = CR4_PSE, .maxphyaddr = 46
+	};
+	virt.pages = (struct guest_pages){ 0 };
+	((uint32_t *)(block + DIRECTORY))[0] = (8 << 20) | 0xe7;
+	((uint32_t *)(block + DIRECTORY))[1] = (4 << 20) | 0xe7;
+	memset(block + (4 << 20), 4, 8);
+	memset(block + (12 << 20) - 8, 8, 8);
+	memset(block + (12 << 20), 12, 8);
+	ops = npt_ops;
+	ops.place = place_counted;
+	vmio_space.pt.ops = &ops;
+	walks = 0;
+	r = reader(1 << 20, sizeof(got), &vmio_use);
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, got, sizeof(got)), 0);
+	/* The directory, and each of them; the first one is looked at twice. */
+	CU_ASSERT(walks <= 4);
+	CU_ASSERT_EQUAL(got[(3 << 20) - 1], 8);
+	CU_ASSERT_EQUAL(got[3 << 20], 4);
+	CU_ASSERT_EQUAL(got[(3 << 20) + 7], 4);
+	vmio_gone(&r.io);
+	vmio_space.pt.ops = &npt_ops;
+	vm_space_destroy(&vmio_space);
+	epoch_drain();
+	arena_fini();
+}
+
 /* Addresses wrap at their end, positions and limits do not. */
 static void test_wrap(void)
 {
@@ -399,6 +454,7 @@ void suite_vmio_pieces(void)
 	CU_add_test(s, "dirty", test_dirty);
 	CU_add_test(s, "end of the guest's page", test_end_of_guest_page);
 	CU_add_test(s, "end of our page", test_end_of_our_page);
+	CU_add_test(s, "in one piece", test_in_one_piece);
 	CU_add_test(s, "uses", test_uses);
 	CU_add_test(s, "no memory", test_no_memory);
 	CU_add_test(s, "busy tables", test_busy_tables);
