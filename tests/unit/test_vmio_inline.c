@@ -311,6 +311,26 @@ static void test_limit_in_a_list(void)
 	vmio_end();
 }
 
+/* A limit behind the page last used does not make that one longer. */
+static void test_limit_behind_the_page(void)
+{
+	static uint8_t got[PAGE_SIZE];
+	struct vm_reader r;
+
+	begin();
+	r = vmio_reader(WINDOW + first * PAGE_SIZE, 2 * PAGE_SIZE);
+	epoch_enter();
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, got, 8), 0);
+	vm_io_limit(&r.io, PAGE_SIZE + 100);
+	CU_ASSERT_EQUAL(vm_read_bytes(&r, got, PAGE_SIZE), 0);
+	CU_ASSERT_EQUAL(memcmp(got, pages[first] + 8, PAGE_SIZE - 8), 0);
+	CU_ASSERT_EQUAL(memcmp(got + PAGE_SIZE - 8, pages[first + 1], 8), 0);
+	CU_ASSERT_EQUAL(vm_remain(&r), 100);
+	epoch_exit();
+	vmio_gone(&r.io);
+	vmio_end();
+}
+
 /* --- the page ahead --------------------------------------------------------------------------- */
 
 static void map_untracked(uint64_t at, void *page)
@@ -536,6 +556,7 @@ void suite_vmio_inline(void)
 	CU_add_test(s, "end of the range", test_end_of_range);
 	CU_add_test(s, "moves", test_moves);
 	CU_add_test(s, "limit in a list", test_limit_in_a_list);
+	CU_add_test(s, "limit behind the page", test_limit_behind_the_page);
 	CU_add_test(s, "page ahead: rights", test_ahead_rights);
 	CU_add_test(s, "page ahead: end", test_ahead_end);
 	CU_add_test(s, "page ahead: twice changed", test_ahead_twice_changed);

@@ -103,6 +103,9 @@ static void test_end_of_guest_page(void)
 
 	begin_paging((SIZE_2M + 0x5000) | 7, (SIZE_2M + 0x9000) | 7);
 	block = vmio_map(SIZE_2M, FRAME_ORDER_2M, PT_RW);
+	/* Where they would be if their addresses were physical ones. */
+	vmio_map(0, 0, PT_RW | PT_ACCESSED | PT_DIRTY);
+	vmio_map(PAGE_SIZE, 0, PT_RW | PT_ACCESSED | PT_DIRTY);
 	for (unsigned inside = 0; inside < 2; inside++) {
 		memset(block, 0xee, SIZE_2M);
 		if (inside)
@@ -118,6 +121,13 @@ static void test_end_of_guest_page(void)
 		CU_ASSERT_EQUAL(block[0x5ff7] & block[0x6000] & block[0x8fff] & block[0x9008],
 				0xee);
 		CU_ASSERT_EQUAL(memcmp(got, in, 16), 0);
+		if (inside)
+			epoch_enter();
+		CU_ASSERT_EQUAL(vm_io_seek(&r.io, 0), 0);
+		CU_ASSERT_EQUAL(vm_read_bytes(&r, got + 8, 8), 0);
+		CU_ASSERT_EQUAL(memcmp(got + 8, in, 8), 0);
+		if (inside)
+			epoch_exit();
 		vmio_gone(&r.io);
 		vmio_gone(&w.io);
 	}
@@ -316,6 +326,8 @@ static void test_wrap(void)
 	CU_ASSERT_EQUAL(vm_io_at(&r.io), 1);
 	CU_ASSERT_EQUAL(vm_io_seek(&r.io, 8), 0);
 	CU_ASSERT_EQUAL(vm_io_seek(&r.io, 9), -ERANGE);
+	CU_ASSERT_EQUAL(vm_io_at(&r.io), 4);
+	CU_ASSERT_EQUAL(vm_remain(&r), 0);
 	CU_ASSERT_EQUAL(vm_io_seek(&r.io, 0), 0);
 	vm_io_limit(&r.io, 6);
 	CU_ASSERT_EQUAL(vm_io_seek(&r.io, 7), -ERANGE);
@@ -393,6 +405,8 @@ static void test_copies_claim(void)
 	CU_ASSERT_EQUAL(n, 0);
 	check_free(PAGE, PAGE_SIZE);
 	CU_ASSERT_EQUAL(vm_fill(&w, 1, 64, &n), -EBUSY);
+	CU_ASSERT_EQUAL(n, 0);
+	CU_ASSERT_EQUAL(vm_avail(&w), 64);
 	CU_ASSERT_EQUAL(vm_write_bytes(&w, &n, 8), 0);
 	vmio_gone(&w.io);
 	w = writer(NOWHERE, 8, &vmio_use);
