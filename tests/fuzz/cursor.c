@@ -264,6 +264,9 @@ int cursor_transfer(struct cursor *r, struct cursor *w, uint8_t byte, uint64_t m
 {
 	int err = 0;
 
+	/* A copy has no fault of an earlier one. */
+	if (r != NULL && (r->kind == CURSOR_OVER_VIRTUAL || w->kind == CURSOR_OVER_VIRTUAL))
+		cursor_fault_twin = (struct gva_result){ 0 };
 	for (*done = 0; err == 0 && *done < max;) {
 		uint64_t n = max - *done;
 
