@@ -403,6 +403,7 @@ static void test_fetch_faults(void)
 static void test_64_bits(void)
 {
 	const struct gva_shape *s = &gva_shapes[6];
+	uint64_t page;
 
 	begin();
 	for (unsigned level = 4; level >= 2; level--) {
@@ -439,6 +440,21 @@ static void test_64_bits(void)
 	epoch_exit();
 	CU_ASSERT_EQUAL(guest_port_in(&guest, PORT, 1), 'f');
 	CU_ASSERT_EQUAL(fake.injected, 0);
+	/* It is fetched, not read: from a page of data it cannot be. */
+	page = G_P | G_W | G_PS | G_NX;
+	put(0x1000 + 8 * (GVA_SHAPE_VA >> gva_shape_shift(s, 2) & 511), &page, 8);
+	fake.s.efer |= EFER_NXE;
+	vcpu.rip = round_down(GVA_SHAPE_VA, UINT64_C(1) << 21) + 0x123;
+	epoch_enter();
+	CU_ASSERT_EQUAL(string_io(&vcpu, &io), 0);
+	epoch_exit();
+	CU_ASSERT(fake.injected == 1 && fake.vector == 14 && fake.error == 0x11);
+	CU_ASSERT_EQUAL(fake.cr2, round_down(GVA_SHAPE_VA, UINT64_C(1) << 21) + 0x123);
+	fake.injected = 0;
+	fake.cr2 = 0;
+	fake.s.efer &= ~(uint64_t)EFER_NXE;
+	page = G_P | G_W | G_PS;
+	put(0x1000 + 8 * (GVA_SHAPE_VA >> gva_shape_shift(s, 2) & 511), &page, 8);
 	vcpu.rip = 0x123;
 	*rsi() = UINT64_C(0x7fffffffffff);
 	CU_ASSERT_EQUAL(run(false, false, 2), 0);
