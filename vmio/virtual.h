@@ -4,8 +4,8 @@
  * tables (vmio/gva.h), once for each piece that is copied, and what lies behind it is reached as
  * all guest memory is. A piece crosses no page of the guest and none of stage 2.
  *
- * *fault is the last translation (of a vm_copy that came to none, GVA_OK). Where a copy stops with -EFAULT, -ENOMEM or -ETIMEDOUT it says
- * why, as the guest's CPU would:
+ * *fault is the last translation (of a vm_copy that came to none, GVA_OK). Where a copy stops with
+ * -EFAULT, -ENOMEM or -ETIMEDOUT it says why, as the guest's CPU would:
  *
  *   GVA_PAGE_FAULT, GVA_NONCANONICAL   inject vector, error, cr2
  *   GVA_OK                             not the guest's tables: stage 2 has no memory at fault->gpa,
