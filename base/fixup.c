@@ -27,15 +27,6 @@ bool fixup_find(uint64_t rip, uint64_t *to)
 	return false;
 }
 
-/* A fault leaves the string registers at the byte that could not be moved. (SDM vol. 1, 7.3.9.3) */
-size_t fixup_copy_any(void *dst, const void *src, size_t n)
-{
-	__asm__ volatile("1:\trep movsb\n"
-			 "2:\n\t" FIXUP("1b", "2b")
-			 : "+D"(dst), "+S"(src), "+c"(n)::"memory");
-	return n;
-}
-
 static const uint64_t constant = 0x1122334455667788;
 
 static unsigned audit_check(bool ok, const char *text, void (*report)(const char *text))
@@ -51,7 +42,7 @@ unsigned fixup_audit(void (*report)(const char *text))
 	uint64_t value = 0, copy = 0;
 	unsigned wrong;
 
-	wrong = audit_check(fixup_copy(&copy, &constant, 8) == 0 && copy == constant,
+	wrong = audit_check(fixup_copy_word(&copy, &constant, 8) && copy == constant,
 			    "a good copy failed", report);
 	wrong += audit_check(fixup_load8((const void *)8, &value) == -EFAULT && value == 0,
 			     "the lowest page can be read", report);

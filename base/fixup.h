@@ -39,11 +39,18 @@
 bool fixup_find(uint64_t rip, uint64_t *to);
 
 /*
- * Copies from low to high. Returns the number of bytes at the end that were NOT copied: 0 when all
- * were; the first of them is where reading or writing faulted, and nothing from it on was written.
- * Precondition: the ranges do not overlap.
+ * Copies byte after byte from low to high: where the destination lies ahead in the source, what was
+ * just written is read again further on. Returns the number of bytes at the end that were NOT
+ * copied: 0 when all were; the first of them is where reading or writing faulted, and nothing from
+ * it on was written. (A fault leaves the string registers there: SDM vol. 1, 7.3.9.3.)
  */
-size_t fixup_copy_any(void *dst, const void *src, size_t n);
+static inline size_t fixup_copy_any(void *dst, const void *src, size_t n)
+{
+	__asm__ volatile("1:\trep movsb\n"
+			 "2:\n\t" FIXUP("1b", "2b")
+			 : "+D"(dst), "+S"(src), "+c"(n)::"memory");
+	return n;
+}
 
 /*
  * fixup_loadN(at, value): 0; -EFAULT, and *value is left alone. Any alignment; an aligned word is
@@ -84,8 +91,8 @@ DEFINE_FIXUP_WORD(2, uint16_t, "movw", "r");
 DEFINE_FIXUP_WORD(1, uint8_t, "movb", "q");
 
 /* No outputs: compilers of our time lose those of an asm goto. */
-#define FIXUP_MOVE(load, store, reg)                                                 \
-	__asm__ goto("1:\t" load " (%1), %%" reg "\n"                                \
+#define FIXUP_MOVE(load, load_to, store)                                             \
+	__asm__ goto("1:\t" load " (%1), " load_to "\n"                              \
 		     "2:\t" store ", (%0)\n\t" FIXUP("1b", "%l2") FIXUP("2b", "%l2") \
 		     :                                                               \
 		     : "r"(dst), "r"(src)                                            \
@@ -98,26 +105,20 @@ static inline __attribute__((always_inline)) bool fixup_copy_word(void *dst, con
 {
 	switch (n) {
 	case 8:
-		FIXUP_MOVE("movq", "movq %%rax", "rax");
+		FIXUP_MOVE("movq", "%%rax", "movq %%rax");
 		return true;
 	case 4:
-		FIXUP_MOVE("movl", "movl %%eax", "eax");
+		FIXUP_MOVE("movl", "%%eax", "movl %%eax");
 		return true;
 	case 2:
-		FIXUP_MOVE("movzwl", "movw %%ax", "eax");
+		FIXUP_MOVE("movzwl", "%%eax", "movw %%ax");
 		return true;
 	case 1:
-		FIXUP_MOVE("movzbl", "movb %%al", "eax");
+		FIXUP_MOVE("movzbl", "%%eax", "movb %%al");
 		return true;
 	}
 fault:
 	return false;
-}
-
-/* As fixup_copy_any; in place for the sizes of a word. */
-static inline size_t fixup_copy(void *dst, const void *src, size_t n)
-{
-	return fixup_copy_word(dst, src, n) ? 0 : fixup_copy_any(dst, src, n);
 }
 
 /*

@@ -18,15 +18,6 @@
 /* Up to this many bytes go through registers. */
 #define MOVE_SMALL 256
 
-/* Returns how many bytes at the end were not moved: 0 when all were. */
-static inline size_t move_string(void *dst, const void *src, size_t n)
-{
-	__asm__ volatile("1:\trep movsb\n"
-			 "2:\n\t" FIXUP("1b", "2b")
-			 : "+D"(dst), "+S"(src), "+c"(n)::"memory");
-	return n;
-}
-
 /* 32 bytes. False: something faulted, and some of the destination may have been written. */
 static inline __attribute__((always_inline)) bool move_block(void *dst, const void *src)
 {
@@ -56,34 +47,34 @@ static inline __attribute__((always_inline)) size_t move_blocks(void *dst, const
 {
 	while (n >= 64) {
 		if (!move_block(dst, src) || !move_block((char *)dst + 32, (const char *)src + 32))
-			return move_string(dst, src, n);
+			return fixup_copy_any(dst, src, n);
 		dst = (char *)dst + 64;
 		src = (const char *)src + 64;
 		n -= 64;
 	}
 	if (n >= 32) {
 		if (!move_block(dst, src))
-			return move_string(dst, src, n);
+			return fixup_copy_any(dst, src, n);
 		dst = (char *)dst + 32;
 		src = (const char *)src + 32;
 		n -= 32;
 	}
 	while (n >= 8) {
 		if (!fixup_copy_word(dst, src, 8))
-			return move_string(dst, src, n);
+			return fixup_copy_any(dst, src, n);
 		dst = (char *)dst + 8;
 		src = (const char *)src + 8;
 		n -= 8;
 	}
-	return n == 0 ? 0 : move_string(dst, src, n);
+	return n == 0 ? 0 : fixup_copy_any(dst, src, n);
 }
 
 /* Without a branch on the size where that is a constant. */
 static inline __attribute__((always_inline)) size_t move_known(void *dst, const void *src, size_t n)
 {
 	if (n == 1 || n == 2 || n == 4 || n == 8)
-		return fixup_copy_word(dst, src, n) ? 0 : move_string(dst, src, n);
-	return n <= MOVE_SMALL ? move_blocks(dst, src, n) : move_string(dst, src, n);
+		return fixup_copy_word(dst, src, n) ? 0 : fixup_copy_any(dst, src, n);
+	return n <= MOVE_SMALL ? move_blocks(dst, src, n) : fixup_copy_any(dst, src, n);
 }
 
 /* Does either begin within the other? A block that has stored over its own source cannot be done
@@ -102,7 +93,7 @@ static inline __attribute__((always_inline)) size_t move_bytes(void *dst, const 
 	if (!__builtin_constant_p(n) || n > 128)
 		return move_any(dst, src, n);
 	if (__builtin_expect(move_overlaps(dst, src, n), 0))
-		return move_string(dst, src, n);
+		return fixup_copy_any(dst, src, n);
 	return move_known(dst, src, n);
 }
 

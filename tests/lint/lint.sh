@@ -76,7 +76,7 @@ rule_length() {
 #                    guest's memory
 #   mm, boot, base   have none of them where guest-physical addresses or a guest's tables are
 POINTERS='\b(hpa_ptr|hva_ptr|hpa_to_hva|frame_bytes|segment_bytes|LINEAR_BASE|vm_place|kvirt_map_(frames|untracked))\b'
-POINTERS="$POINTERS|\b(vm_page_|vm_io_(look|ptr|find|ready|remember)|piece_|pt_entries|guest_word_|word_(load|store|swap)|move_(any|bytes|fill|string|known|block))"
+POINTERS="$POINTERS|\b(vm_page_|vm_io_(look|ptr|find|ready|remember)|piece_|pt_entries|guest_word_|word_(load|store|swap)|move_(any|bytes|fill|known|block))"
 POINTERS="$POINTERS|0x[fF]{4}8|(->|\.)place\b"
 rule_gpa() {
 	for f in "$@"; do
