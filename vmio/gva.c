@@ -228,11 +228,7 @@ static enum gva_outcome translate(struct walk *w, const struct gva_mode *m)
 
 static enum gva_outcome begin(struct walk *w, const struct gva_mode *mode)
 {
-	struct gva_trace own;
-
 	REQUIRES(mode->maxphyaddr >= 32 && mode->maxphyaddr <= 52);
-	if (w->trace == NULL)
-		w->trace = &own;
 	w->trace->n = 0;
 	if (w->access.implicit)
 		w->access.user = false;
@@ -245,10 +241,17 @@ enum gva_outcome gva_translate(struct vm_space *space, const struct gva_mode *mo
 			       struct gva_access access, struct gva_result *out,
 			       struct gva_trace *trace)
 {
+	struct gva_trace own;
 	struct walk w = {
-		.space = space, .access = access, .out = out, .trace = trace, .va = at.gva
+		.space = space,
+		.access = access,
+		.out = out,
+		.trace = trace,
+		.va = at.gva,
 	};
 
+	if (trace == NULL)
+		w.trace = &own;
 	return begin(&w, mode);
 }
 
@@ -256,10 +259,16 @@ enum gva_outcome gva_translate_again(struct vm_space *space, const struct gva_mo
 				     struct gva_access access, struct gva_result *out,
 				     struct guest_pages *pages)
 {
+	struct gva_trace own;
 	struct walk w = {
-		.space = space, .access = access, .out = out, .pages = pages, .va = at.gva
+		.space = space,
+		.access = access,
+		.out = out,
+		.pages = pages,
+		.va = at.gva,
 	};
 
+	w.trace = &own;
 	return begin(&w, mode);
 }
 
